@@ -1,0 +1,1 @@
+"""Training and export of Tilescout's bundled dual encoder."""
