@@ -1,0 +1,148 @@
+// Package mbtiles reads raster tiles from an MBTiles file (github.com/mapbox/mbtiles-spec 1.3), which is an SQLite
+// database. The file may come from a stranger: it is opened read-only, with limits on what its views can make SQLite do.
+//
+//	src, err := mbtiles.Open(ctx, source.Spec{ID: "kampala", Source: "kampala.mbtiles"}, mbtiles.Options{})
+//	defer src.Close()
+//	pic, err := src.Tile(ctx, maptile.New(619224, 523264, 20))
+package mbtiles
+
+import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/paulmach/orb/maptile"
+
+	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/tileserver/source"
+)
+
+// Options of a file; the zero value works.
+type Options struct {
+	Connections int           // SQLite connections, which is also the number of tiles read at once; 0 means 4
+	Deadline    time.Duration // for one tile; 0 means 500 ms
+	OpenTime    time.Duration // for all that Open asks of the file; 0 means 1 s
+	Limits      source.Limits // on each picture
+}
+
+func (o *Options) setDefaults() {
+	o.Connections = cmp.Or(max(o.Connections, 0), 4)
+	o.Deadline = cmp.Or(o.Deadline, 500*time.Millisecond)
+	o.OpenTime = cmp.Or(o.OpenTime, time.Second)
+}
+
+// maxInflated is the most that one gzip'ed tile may grow to, in bytes.
+const maxInflated = 16 << 20
+
+// Source is an open MBTiles file. Nobody may write to the file while it is open.
+type Source struct {
+	db       *database
+	info     tilescout.LayerInfo
+	o        Options
+	modified time.Time
+}
+
+var _ source.Source = (*Source)(nil)
+
+// Open reads what the file says of itself, and computes what it does not say: zooms, bounds, tile size, media type.
+// A file that is no MBTiles, is damaged, or holds vector tiles is ErrBadInput.
+func Open(ctx context.Context, spec source.Spec, o Options) (*Source, error) {
+	o.setDefaults()
+	if err := spec.Validate(); err != nil {
+		return nil, err
+	}
+	s, err := open(ctx, spec, o)
+	if err != nil {
+		return nil, fmt.Errorf("mbtiles %s: %w", spec.Source, err)
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, spec source.Spec, o Options) (*Source, error) {
+	print, err := fingerprint(spec.Source)
+	if err != nil {
+		return nil, err
+	}
+	db, err := openDatabase(ctx, spec.Source, o.Connections)
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{db: db, o: o, info: spec.Info(), modified: print.modified}
+	limited, cancel := context.WithTimeout(ctx, o.OpenTime)
+	defer cancel()
+	if err := s.describe(limited, spec); err != nil {
+		db.close()
+		if limited.Err() != nil && ctx.Err() == nil {
+			return nil, fmt.Errorf("the file does not tell its zooms and tiles within %v (no index?): %w", o.OpenTime, tilescout.ErrBadInput)
+		}
+		return nil, err
+	}
+	s.info.Version = print.version(spec.Version)
+	return s, nil
+}
+
+// Info describes the layer.
+func (s *Source) Info() tilescout.LayerInfo { return s.info }
+
+// Close closes the file once running reads are done. A second Close does nothing.
+func (s *Source) Close() error { return s.db.close() }
+
+// Tile returns the stored picture of t, its bytes untouched (inflated, if it is stored gzip'ed).
+func (s *Source) Tile(ctx context.Context, t maptile.Tile) (tilescout.Picture, error) {
+	if !source.InGrid(t, s.info.MinZoom, s.info.MaxZoom) {
+		return tilescout.Picture{}, s.wrap(t, fmt.Errorf("zooms are %d to %d: %w", s.info.MinZoom, s.info.MaxZoom, tilescout.ErrOutOfRange))
+	}
+	data, err := s.db.tile(ctx, s.o.Deadline, t)
+	if err == nil {
+		data, err = inflate(data)
+	}
+	if err != nil {
+		return tilescout.Picture{}, s.wrap(t, err)
+	}
+	shape, err := source.Check(data, s.o.Limits)
+	if err != nil {
+		return tilescout.Picture{}, s.wrap(t, err)
+	}
+	return tilescout.Picture{Data: data, MediaType: shape.MediaType, ETag: source.ETag(data), Modified: s.modified}, nil
+}
+
+func (s *Source) wrap(t maptile.Tile, err error) error {
+	return fmt.Errorf("mbtiles: layer %s, tile %d/%d/%d: %w", s.info.ID, t.Z, t.X, t.Y, err)
+}
+
+// inflate returns data, unpacked where it is gzip.
+func inflate(data []byte) ([]byte, error) {
+	if len(data) < 2 || data[0] != 0x1f || data[1] != 0x8b {
+		return data, nil
+	}
+	z, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, fmt.Errorf("gzip'ed tile: %v: %w", err, tilescout.ErrBadInput)
+	}
+	out, err := io.ReadAll(io.LimitReader(z, maxInflated+1))
+	if err != nil {
+		return nil, fmt.Errorf("gzip'ed tile: %v: %w", err, tilescout.ErrBadInput)
+	}
+	if len(out) > maxInflated {
+		return nil, fmt.Errorf("gzip'ed tile grows to more than %d bytes: %w", maxInflated, tilescout.ErrBadInput)
+	}
+	return out, nil
+}
+
+// kindOf gives an error of SQLite its kind; contexts and errors that have a kind pass.
+func kindOf(err error) error {
+	for _, kind := range []error{
+		tilescout.ErrNotFound, tilescout.ErrBadInput, tilescout.ErrBusy, tilescout.ErrUnavailable,
+		context.Canceled, context.DeadlineExceeded,
+	} {
+		if errors.Is(err, kind) {
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %w", err, tilescout.ErrBadInput)
+}

@@ -1,0 +1,187 @@
+package source
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"image/jpeg"
+	"image/png"
+	"strconv"
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+	"golang.org/x/image/webp"
+
+	"github.com/tilescout/tilescout"
+)
+
+// HardMaxSide is the longest side of a picture, in pixels, that no setting exceeds.
+const HardMaxSide = 4096
+
+// Limits are the caps on one picture from a stranger, checked before anything is decoded.
+type Limits struct {
+	MaxSide  int // pixels; 0 means 1024, never more than HardMaxSide
+	MaxBytes int // encoded; 0 means 8 MiB
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.MaxSide <= 0 {
+		l.MaxSide = 1024
+	}
+	l.MaxSide = min(l.MaxSide, HardMaxSide)
+	if l.MaxBytes <= 0 {
+		l.MaxBytes = 8 << 20
+	}
+	return l
+}
+
+// Shape is what the header of a picture says.
+type Shape struct {
+	MediaType     string // image/png, image/jpeg or image/webp
+	Width, Height int    // pixels
+}
+
+// Sniff returns the media type of data by its first bytes: image/png, image/jpeg, image/webp, or "" for all else.
+// What a server claims in Content-Type plays no part.
+func Sniff(data []byte) string {
+	switch {
+	case bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")):
+		return tilescout.PNG
+	case bytes.HasPrefix(data, []byte("\xff\xd8\xff")):
+		return tilescout.JPEG
+	case len(data) >= 12 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP":
+		return tilescout.WebP
+	}
+	return ""
+}
+
+// Check reads the header of a picture and refuses what is no PNG, JPEG or WebP, is larger than the limits, or ends
+// before its own end mark. No pixel is decoded. All errors are ErrBadInput.
+func Check(data []byte, l Limits) (Shape, error) {
+	l = l.withDefaults()
+	if len(data) > l.MaxBytes {
+		return Shape{}, fmt.Errorf("picture of %d bytes is over the limit of %d: %w", len(data), l.MaxBytes, tilescout.ErrBadInput)
+	}
+	shape, err := header(data)
+	if err != nil {
+		return Shape{}, err
+	}
+	if shape.Width < 1 || shape.Height < 1 || shape.Width > l.MaxSide || shape.Height > l.MaxSide {
+		return Shape{}, fmt.Errorf("%s of %d × %d pixels is not within 1 to %d a side: %w",
+			shape.MediaType, shape.Width, shape.Height, l.MaxSide, tilescout.ErrBadInput)
+	}
+	if !complete(data, shape.MediaType) {
+		return Shape{}, fmt.Errorf("%s of %d bytes is cut short: %w", shape.MediaType, len(data), tilescout.ErrBadInput)
+	}
+	return shape, nil
+}
+
+func header(data []byte) (Shape, error) {
+	shape := Shape{MediaType: Sniff(data)}
+	r := bytes.NewReader(data)
+	var err error
+	switch shape.MediaType {
+	case tilescout.PNG:
+		c, e := png.DecodeConfig(r)
+		shape.Width, shape.Height, err = c.Width, c.Height, e
+	case tilescout.JPEG:
+		c, e := jpeg.DecodeConfig(r)
+		shape.Width, shape.Height, err = c.Width, c.Height, e
+	case tilescout.WebP:
+		c, e := webp.DecodeConfig(r)
+		shape.Width, shape.Height, err = c.Width, c.Height, e
+	default:
+		return Shape{}, fmt.Errorf("%s is neither PNG, JPEG nor WebP: %w", Describe(data), tilescout.ErrBadInput)
+	}
+	if err != nil {
+		return Shape{}, fmt.Errorf("header of %s: %v: %w", shape.MediaType, err, tilescout.ErrBadInput)
+	}
+	return shape, nil
+}
+
+// complete tells whether data reaches the end mark of its format. A picture cut short decodes to a half-grey tile,
+// and would be kept and embedded as if it were the place.
+func complete(data []byte, mediaType string) bool {
+	switch mediaType {
+	case tilescout.PNG:
+		return completePNG(data)
+	case tilescout.JPEG:
+		return completeJPEG(data)
+	case tilescout.WebP:
+		// RIFF: four bytes, then the length of all that follows the length.
+		return len(data) >= 12 && uint64(binary.LittleEndian.Uint32(data[4:]))+8 <= uint64(len(data))
+	}
+	return false
+}
+
+// completePNG walks the chunks (length, type, data, CRC) to IEND.
+func completePNG(data []byte) bool {
+	for at := uint64(8); at+12 <= uint64(len(data)); {
+		length := uint64(binary.BigEndian.Uint32(data[at:]))
+		end := at + 12 + length
+		if end > uint64(len(data)) {
+			return false
+		}
+		if string(data[at+4:at+8]) == "IEND" {
+			return true
+		}
+		at = end
+	}
+	return false
+}
+
+// completeJPEG walks the segments to the first scan and looks for the end mark after it. In entropy-coded data 0xFF is
+// stuffed, so FF D9 there is the real one; before the scan it may be that of a thumbnail.
+func completeJPEG(data []byte) bool {
+	at := 2
+	for at+4 <= len(data) {
+		if data[at] != 0xff {
+			return false
+		}
+		marker := data[at+1]
+		switch {
+		case marker == 0xff: // fill byte
+			at++
+			continue
+		case marker == 0x01 || marker >= 0xd0 && marker <= 0xd7: // no length
+			at += 2
+			continue
+		case marker == 0xd9:
+			return false
+		}
+		at += 2 + int(binary.BigEndian.Uint16(data[at+2:]))
+		if marker == 0xda {
+			return at <= len(data) && bytes.LastIndex(data[at:], []byte{0xff, 0xd9}) >= 0
+		}
+	}
+	return false
+}
+
+// Describe says in a few words what data looks like, for error messages. It quotes nothing of it.
+func Describe(data []byte) string {
+	head := strings.ToLower(strings.TrimSpace(strings.TrimPrefix(string(data[:min(len(data), 512)]), "\ufeff")))
+	switch {
+	case len(data) == 0:
+		return "an empty body"
+	case strings.HasPrefix(head, "<!doctype html"), strings.HasPrefix(head, "<html"), strings.Contains(head, "<head"), strings.Contains(head, "<body"):
+		return "an HTML page"
+	case strings.HasPrefix(head, "<?xml"), strings.HasPrefix(head, "<"):
+		return "an XML document"
+	case strings.HasPrefix(head, "{"), strings.HasPrefix(head, "["):
+		return "a JSON document"
+	case strings.HasPrefix(head, "gif8"):
+		return "a GIF"
+	case bytes.HasPrefix(data, []byte("\x1f\x8b")):
+		return "gzip data"
+	case bytes.HasPrefix(data, []byte("II*\x00")), bytes.HasPrefix(data, []byte("MM\x00*")):
+		return "a TIFF"
+	case len(data) >= 12 && string(data[4:8]) == "ftyp":
+		return "an AVIF or video file"
+	case data[0] == 0x1a:
+		return "a vector tile"
+	}
+	return "a body of " + strconv.Itoa(len(data)) + " bytes"
+}
+
+// ETag returns a strong validator of data, without quotes: equal bytes, equal validator, wherever they come from.
+func ETag(data []byte) string { return fmt.Sprintf("%016x", xxhash.Sum64(data)) }

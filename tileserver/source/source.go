@@ -1,0 +1,58 @@
+// Package source says what a source of tiles is: something that opens from a Spec, answers one picture per tile and
+// tells its bound and zooms. Each kind (xyz, mbtiles, geotiff, demo) is a sub-folder; package kinds chooses among them.
+//
+// A picture is passed on as the bytes that the origin holds; Check looks at them before anybody decodes them.
+package source
+
+import (
+	"context"
+
+	"github.com/paulmach/orb/maptile"
+
+	"github.com/tilescout/tilescout"
+)
+
+// Source is where the tiles of one layer come from. All methods are safe for concurrent use.
+//
+// Abilities that only some kinds have are interfaces of their own, asked for by assertion: Sized, BulkLimited.
+type Source interface {
+	// Tile returns the picture of t. ErrOutOfRange: t lies outside the grid or the zooms of Info. ErrNotFound: t is in
+	// range but has no content (a hole, outside the bound). ErrUpstream: a remote origin failed. ErrBusy: too many
+	// tiles are waiting. ErrBadInput: what is stored for t is not a picture. A cancelled context is its own error.
+	Tile(ctx context.Context, t maptile.Tile) (tilescout.Picture, error)
+	// Info describes the layer; it is the same for the whole life of the source.
+	Info() tilescout.LayerInfo
+	// Close frees files and connections. Tile after Close is an error (ErrUnavailable), never a panic.
+	Close() error
+}
+
+// Sized is a source that renders: it draws a tile at the size asked for (256 or 512 px a side) instead of scaling.
+type Sized interface {
+	TileSized(ctx context.Context, t maptile.Tile, size int) (tilescout.Picture, error)
+}
+
+// BulkLimited is a source whose origin may not allow that all tiles of an area are fetched, as indexing does.
+// Bulk returns nil where that is allowed, else ErrForbidden with the reason and what the operator can do.
+// A source without this ability may be read in bulk.
+type BulkLimited interface {
+	Bulk() error
+}
+
+// Bulk tells whether all tiles of an area may be fetched from s.
+func Bulk(s any) error {
+	if b, ok := s.(BulkLimited); ok {
+		return b.Bulk()
+	}
+	return nil
+}
+
+// TMSRow returns the row of t counted from the south, as the TMS scheme and MBTiles do: 2^z − 1 − y.
+func TMSRow(t maptile.Tile) uint32 { return uint32(1)<<t.Z - 1 - t.Y }
+
+// MaxZoom is the deepest zoom that any source answers: above it a column no longer fits comfortably into 32 bits.
+const MaxZoom maptile.Zoom = 30
+
+// InGrid tells whether t exists in WebMercatorQuad at a zoom from least to most.
+func InGrid(t maptile.Tile, least, most maptile.Zoom) bool {
+	return t.Z <= MaxZoom && t.Z >= least && t.Z <= most && t.X < 1<<t.Z && t.Y < 1<<t.Z
+}

@@ -1,0 +1,123 @@
+package source
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"time"
+
+	"github.com/paulmach/orb"
+	"github.com/paulmach/orb/maptile"
+
+	"github.com/tilescout/tilescout"
+)
+
+// Spec is what an operator writes about one source, in tilescout.yaml or on the command line. Only Source is needed;
+// a zero field means what its comment says. Settings of remote origins are ignored for files.
+type Spec struct {
+	ID          string `yaml:"id"`
+	Title       string `yaml:"title"`       // "" means the file's own name or the host
+	Description string `yaml:"description"` //
+	Attribution string `yaml:"attribution"` // shown on every map; required by most public services
+	Source      string `yaml:"source"`      // path, or URL template: https://host/{z}/{x}/{y}.png
+
+	Headers    map[string]string `yaml:"headers"`    // sent to the host of Source only; ${NAME} is expanded
+	Scheme     string            `yaml:"scheme"`     // xyz (default) or tms: rows counted from the south
+	Subdomains []string          `yaml:"subdomains"` // what {s} stands for; none means a, b, c
+	MinZoom    int               `yaml:"minZoom"`    // of a URL template
+	MaxZoom    int               `yaml:"maxZoom"`    // of a URL template; 0 means 19
+	Bounds     []float64         `yaml:"bounds"`     // west, south, east, north in degrees; west > east crosses 180°; none means everywhere
+	TileSize   int               `yaml:"tileSize"`   // 256 (default) or 512 pixels a side
+
+	UserAgent      string        `yaml:"userAgent"`      // "" means Tilescout's own, with its version and address
+	Referer        string        `yaml:"referer"`        //
+	MaxConcurrency int           `yaml:"maxConcurrency"` // requests in flight; 0 means 8, or 2 for public volunteer-run hosts
+	MaxRPS         float64       `yaml:"maxRPS"`         // requests started per second; 0 means no limit
+	CacheTTL       time.Duration `yaml:"cacheTTL"`       // a tile is kept at least so long, whatever its headers say; 0 means as they say
+	AllowBulk      bool          `yaml:"allowBulk"`      // the terms of the origin allow fetching whole areas, as indexing does
+	Permission     string        `yaml:"permission"`     // who permitted that in writing and when; openstreetmap.org needs it beside AllowBulk
+	TermsURL       string        `yaml:"termsURL"`       // the origin's terms of use, quoted in messages
+	Version        string        `yaml:"version"`        // change it when the origin's imagery changes: caches and index start anew
+}
+
+var idPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+
+// Validate tells the first thing that is wrong with what every kind reads. All errors are ErrBadInput.
+func (s Spec) Validate() error {
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("layer %q: "+format+": %w", append(append([]any{s.ID}, args...), tilescout.ErrBadInput)...)
+	}
+	switch {
+	case !idPattern.MatchString(s.ID):
+		return bad("id must be 1 to 63 of a-z, 0-9, _ and -, the first a letter or digit")
+	case s.Source == "":
+		return bad("source is empty: give a file or a URL template")
+	case s.Scheme != "" && s.Scheme != "xyz" && s.Scheme != "tms":
+		return bad("scheme %q is neither xyz nor tms", s.Scheme)
+	case s.TileSize != 0 && s.TileSize != 256 && s.TileSize != 512:
+		return bad("tileSize %d is neither 256 nor 512", s.TileSize)
+	case s.MinZoom < 0 || s.MaxZoom < 0 || s.MinZoom > int(MaxZoom) || s.MaxZoom > int(MaxZoom):
+		return bad("minZoom and maxZoom must lie in 0 to %d", MaxZoom)
+	case s.MaxZoom != 0 && s.MinZoom > s.MaxZoom:
+		return bad("minZoom %d is above maxZoom %d", s.MinZoom, s.MaxZoom)
+	case s.MaxConcurrency < 0 || s.MaxConcurrency > 256:
+		return bad("maxConcurrency %d is not in 0 to 256", s.MaxConcurrency)
+	case s.MaxRPS < 0 || math.IsNaN(s.MaxRPS) || math.IsInf(s.MaxRPS, 0):
+		return bad("maxRPS %v is not a rate", s.MaxRPS)
+	case s.CacheTTL < 0:
+		return bad("cacheTTL %v is negative", s.CacheTTL)
+	}
+	if _, err := s.bounds(); err != nil {
+		return bad("%v", err)
+	}
+	return nil
+}
+
+// BoundList returns Bounds as one bound, two where it crosses 180°, none where no bounds are given.
+// Call it on a valid Spec.
+func (s Spec) BoundList() []orb.Bound {
+	list, _ := s.bounds()
+	return list
+}
+
+func (s Spec) bounds() ([]orb.Bound, error) {
+	if len(s.Bounds) == 0 {
+		return nil, nil
+	}
+	if len(s.Bounds) != 4 {
+		return nil, fmt.Errorf("bounds has %d numbers, not west, south, east, north", len(s.Bounds))
+	}
+	west, south, east, north := s.Bounds[0], s.Bounds[1], s.Bounds[2], s.Bounds[3]
+	for i, most := range []float64{180, 90, 180, 90} {
+		if math.IsNaN(s.Bounds[i]) || math.Abs(s.Bounds[i]) > most {
+			return nil, fmt.Errorf("bounds %v: %v is not in ±%v degrees", s.Bounds, s.Bounds[i], most)
+		}
+	}
+	if south >= north || west == east {
+		return nil, fmt.Errorf("bounds %v are empty: the order is west, south, east, north", s.Bounds)
+	}
+	box := func(w, e float64) orb.Bound { return orb.Bound{Min: orb.Point{w, south}, Max: orb.Point{e, north}} }
+	if west < east {
+		return []orb.Bound{box(west, east)}, nil
+	}
+	return []orb.Bound{box(west, 180), box(-180, east)}, nil
+}
+
+// World is the bound of the WebMercatorQuad grid in degrees.
+var World = maptile.New(0, 0, 0).Bound()
+
+// Info returns what s itself says of the layer; a kind fills in the rest.
+func (s Spec) Info() tilescout.LayerInfo {
+	info := tilescout.LayerInfo{
+		ID: s.ID, Title: s.Title, Description: s.Description, Attribution: s.Attribution,
+		MinZoom: maptile.Zoom(s.MinZoom), MaxZoom: maptile.Zoom(s.MaxZoom), TileSize: s.TileSize,
+	}
+	for i, b := range s.BoundList() {
+		if i == 0 {
+			info.Bound = b
+		} else {
+			info.Bound = info.Bound.Union(b)
+		}
+	}
+	return info
+}
