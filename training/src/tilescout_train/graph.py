@@ -33,7 +33,7 @@ class Graph:
         if isinstance(value, Tensor):
             value = value.detach().float().numpy()
         name = self._name(hint)
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.initializers.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
     def add(self, op: str, *inputs: str, out: str = "", **attributes: Any) -> str:
