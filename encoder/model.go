@@ -1,0 +1,314 @@
+package encoder
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/tilescout/tilescout"
+)
+
+// Model is what an encoder says of the model it runs.
+type Model struct {
+	ID            string
+	Title         string
+	Licence       string
+	Digest        string // hex SHA-256 over the files of the model: other files, other digest
+	Preprocessing string // id of the way from picture to input; embeddings of another way are not comparable
+	InputSize     int    // pixels a side of the image tower's input
+	Dimension     int    // length of an embedding
+	LogitScale    float64
+	Templates     []string  // prompts are put in place of {} and their embeddings averaged
+	Concepts      []Concept // the background vocabulary against which scores are calibrated
+	Calibration   Calibration
+	Words         []string // the words that the text tower knows, sorted
+	Provider      string   // execution provider that runs it: cpu, cuda, …
+	Runtime       string   // version of ONNX Runtime
+}
+
+// Concept is one entry of the background vocabulary.
+type Concept struct {
+	Phrase   string   `json:"phrase"`
+	Size     float64  `json:"size"` // metres across, as it is usually seen; 0 if it has none
+	Synonyms []string `json:"synonyms"`
+	Suggest  bool     `json:"suggest"` // offered for completion
+	Group    string   `json:"group"`
+}
+
+// Calibration holds the constants that turn a cosine into a score.
+type Calibration struct {
+	Scale   float64 `json:"scale"`
+	Seed    float64 `json:"seed"`
+	Floor   float64 `json:"floor"`
+	Match   float64 `json:"match"`
+	Top3    float64 `json:"top3"`
+	Weak    float64 `json:"weak"`
+	Synonym float64 `json:"synonym"`
+}
+
+// manifest is model.json, format 1.
+type manifest struct {
+	Format      int           `json:"format"`
+	ID          string        `json:"id"`
+	Title       string        `json:"title"`
+	Licence     string        `json:"licence"`
+	Dimension   int           `json:"dimension"`
+	LogitScale  float64       `json:"logitScale"`
+	Image       imageManifest `json:"image"`
+	Text        textManifest  `json:"text"`
+	Templates   []string      `json:"templates"`
+	Concepts    string        `json:"concepts"`
+	Calibration Calibration   `json:"calibration"`
+}
+
+type imageManifest struct {
+	File   string `json:"file"`
+	SHA256 string `json:"sha256"`
+	Input  string `json:"input"`  // uint8 [B, size, size, 3] RGB
+	Output string `json:"output"` // float32 [B, dimension]
+	Dense  string `json:"dense"`  // float32 [B, cells, dimension], row-major; "" if the model has none
+	Size   int    `json:"size"`
+	Resize string `json:"resize"` // squash | shortest
+	Filter string `json:"filter"` // bicubic | bilinear | box
+}
+
+type textManifest struct {
+	File       string `json:"file"`
+	SHA256     string `json:"sha256"`
+	Input      string `json:"input"`   // int64 [B, context]
+	Output     string `json:"output"`  // float32 [B, dimension]
+	Context    int    `json:"context"` // tokens of a prompt
+	Tokenizer  string `json:"tokenizer"`
+	Vocabulary string `json:"vocabulary"`
+}
+
+// Caps on what a model folder may hold. The graphs may be as large as a protobuf message can be.
+const (
+	maxManifest   = 1 << 20
+	maxVocabulary = 16 << 20
+	maxGraph      = 2<<30 - 1
+	maxInputSize  = 1024
+	maxDimension  = 8192
+	maxContext    = 1024
+)
+
+// folder is a model folder read and checked, before anything of it runs.
+type folder struct {
+	manifest   manifest
+	model      Model
+	words      *words
+	image      []byte // the graph of the image tower
+	text       []byte // the graph of the text tower
+	preprocess preprocessing
+}
+
+// readFolder reads a model folder and checks it. name is used in error texts only.
+// A folder without model.json is ErrUnavailable, one whose files are not what they should be ErrBadInput.
+func readFolder(files fs.FS, name string) (*folder, error) {
+	raw, err := readFile(files, "model.json", maxManifest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("model %s: no model.json in it; name a model folder, or \"bundled\": %w", name, tilescout.ErrUnavailable)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", name, err)
+	}
+	f := &folder{}
+	if f.manifest, err = parseManifest(raw); err != nil {
+		return nil, fmt.Errorf("model %s: model.json: %w", name, err)
+	}
+	m := f.manifest
+
+	vocabulary, err := readFile(files, m.Text.Vocabulary, maxVocabulary)
+	if err == nil {
+		f.words, err = parseWords(vocabulary, m.Text.Context)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %s: %w", name, m.Text.Vocabulary, kindOr(err, tilescout.ErrBadInput))
+	}
+	concepts, err := readFile(files, m.Concepts, maxVocabulary)
+	var list []Concept
+	if err == nil {
+		list, err = parseConcepts(concepts)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %s: %w", name, m.Concepts, kindOr(err, tilescout.ErrBadInput))
+	}
+	image := tower{m.Image.Input, m.Image.Output, elemUint8, 4}
+	if f.image, err = readGraph(files, m.Image.File, m.Image.SHA256, image); err != nil {
+		return nil, fmt.Errorf("model %s: %s: %w", name, m.Image.File, kindOr(err, tilescout.ErrBadInput))
+	}
+	text := tower{m.Text.Input, m.Text.Output, elemInt64, 2}
+	if f.text, err = readGraph(files, m.Text.File, m.Text.SHA256, text); err != nil {
+		return nil, fmt.Errorf("model %s: %s: %w", name, m.Text.File, kindOr(err, tilescout.ErrBadInput))
+	}
+
+	f.preprocess = preprocessing{Size: m.Image.Size, Resize: m.Image.Resize, Filter: m.Image.Filter}
+	f.model = Model{
+		ID: m.ID, Title: m.Title, Licence: m.Licence,
+		Digest: digest(map[string][]byte{
+			"model.json": raw, m.Text.Vocabulary: vocabulary, m.Concepts: concepts, m.Image.File: f.image, m.Text.File: f.text,
+		}),
+		Preprocessing: f.preprocess.ID(),
+		InputSize:     m.Image.Size,
+		Dimension:     m.Dimension,
+		LogitScale:    m.LogitScale,
+		Templates:     m.Templates,
+		Concepts:      list,
+		Calibration:   m.Calibration,
+		Words:         f.words.known(),
+	}
+	return f, nil
+}
+
+// parseManifest reads model.json. An unknown key is an error: a setting that is ignored gives wrong embeddings.
+func parseManifest(raw []byte) (manifest, error) {
+	var format struct {
+		Format int `json:"format"`
+	}
+	if err := json.Unmarshal(raw, &format); err != nil {
+		return manifest{}, fmt.Errorf("not the JSON of a model: %v: %w", err, tilescout.ErrBadInput)
+	}
+	if format.Format != 1 {
+		return manifest{}, fmt.Errorf("format %d is not known to this version of Tilescout, which reads format 1; export the model again or update Tilescout: %w", format.Format, tilescout.ErrBadInput)
+	}
+	var m manifest
+	if err := decodeStrict(raw, &m); err != nil {
+		return manifest{}, err
+	}
+	bad := func(key string, value any, want string) (manifest, error) {
+		return manifest{}, fmt.Errorf("%s is %v, want %s: %w", key, value, want, tilescout.ErrBadInput)
+	}
+	switch {
+	case m.ID == "":
+		return bad("id", `""`, "a name")
+	case m.Dimension < 1 || m.Dimension > maxDimension:
+		return bad("dimension", m.Dimension, fmt.Sprintf("1 to %d", maxDimension))
+	case !(m.LogitScale > 0) || math.IsInf(m.LogitScale, 0):
+		return bad("logitScale", m.LogitScale, "a positive number (the factor itself, not its logarithm)")
+	case m.Image.Size < 8 || m.Image.Size > maxInputSize:
+		return bad("image.size", m.Image.Size, fmt.Sprintf("8 to %d pixels", maxInputSize))
+	case m.Image.Resize != "squash" && m.Image.Resize != "shortest":
+		return bad("image.resize", m.Image.Resize, "squash or shortest")
+	case filterOf(m.Image.Filter) == nil:
+		return bad("image.filter", m.Image.Filter, "bicubic, bilinear or box")
+	case m.Text.Context < 1 || m.Text.Context > maxContext:
+		return bad("text.context", m.Text.Context, fmt.Sprintf("1 to %d tokens", maxContext))
+	case m.Text.Tokenizer != "words":
+		return bad("text.tokenizer", m.Text.Tokenizer, "words")
+	case m.Image.Input == "" || m.Image.Output == "" || m.Text.Input == "" || m.Text.Output == "":
+		return bad("input or output", `""`, "the name of a graph's input or output")
+	case len(m.Templates) == 0:
+		return bad("templates", "empty", `at least "{}"`)
+	}
+	for _, t := range m.Templates {
+		if strings.Count(t, "{}") != 1 {
+			return bad("templates", fmt.Sprintf("%q", t), "a text with one {}")
+		}
+	}
+	for key, file := range map[string]string{"image.file": m.Image.File, "text.file": m.Text.File, "text.vocabulary": m.Text.Vocabulary, "concepts": m.Concepts} {
+		if !filepath.IsLocal(file) || strings.ContainsAny(file, `/\`) || file == "." {
+			return bad(key, fmt.Sprintf("%q", file), "the name of a file in the model's folder")
+		}
+	}
+	return m, nil
+}
+
+func parseConcepts(raw []byte) ([]Concept, error) {
+	var file struct {
+		Version  int       `json:"version"`
+		Concepts []Concept `json:"concepts"`
+	}
+	if err := decodeStrict(raw, &file); err != nil {
+		return nil, err
+	}
+	for i, c := range file.Concepts {
+		if strings.TrimSpace(c.Phrase) == "" || c.Size < 0 {
+			return nil, fmt.Errorf("concept %d has no phrase or a negative size: %w", i+1, tilescout.ErrBadInput)
+		}
+	}
+	return file.Concepts, nil
+}
+
+// readGraph reads an ONNX file, compares it with the hash in the manifest and looks it through before ONNX Runtime
+// gets to see it.
+func readGraph(files fs.FS, name, want string, t tower) ([]byte, error) {
+	graph, err := readFile(files, name, maxGraph)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(graph)
+	if got := hex.EncodeToString(sum[:]); !strings.EqualFold(got, want) {
+		return nil, fmt.Errorf("checksum mismatch: got %s, model.json wants %s; the file was changed or cut off, copy the model again: %w", got, want, tilescout.ErrBadInput)
+	}
+	if err := preflight(graph, t); err != nil {
+		return nil, err
+	}
+	return graph, nil
+}
+
+// readFile reads a file of at most limit bytes.
+func readFile(files fs.FS, name string, limit int64) ([]byte, error) {
+	f, err := files.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > limit {
+		return nil, fmt.Errorf("%s: want a regular file of at most %d bytes: %w", name, limit, tilescout.ErrBadInput)
+	}
+	// One byte more than it has: a file that grows meanwhile is cut, and the checksum tells.
+	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	if _, err := data.ReadFrom(io.LimitReader(f, info.Size())); err != nil {
+		return nil, err
+	}
+	return data.Bytes(), nil
+}
+
+func decodeStrict(raw []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("%v: %w", err, tilescout.ErrBadInput)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return fmt.Errorf("something follows the JSON object: %w", tilescout.ErrBadInput)
+	}
+	return nil
+}
+
+// digest is the SHA-256 over names and hashes of the files, in the order of their names.
+func digest(files map[string][]byte) string {
+	names := make([]string, 0, len(files))
+	for name := range files {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	h := sha256.New()
+	for _, name := range names {
+		fmt.Fprintf(h, "%s %x\n", name, sha256.Sum256(files[name]))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// kindOr gives err a kind if it has none.
+func kindOr(err, kind error) error {
+	for _, k := range []error{tilescout.ErrBadInput, tilescout.ErrUnavailable} {
+		if errors.Is(err, k) {
+			return err
+		}
+	}
+	return fmt.Errorf("%v: %w", err, kind)
+}

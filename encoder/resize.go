@@ -1,0 +1,200 @@
+package encoder
+
+import (
+	"fmt"
+	"math"
+	"sync"
+)
+
+// preprocessing is the way from a decoded picture to the image tower's input.
+type preprocessing struct {
+	Size   int    // pixels a side
+	Resize string // squash: the whole picture, whatever its sides; shortest: shortest side to Size, then the centre
+	Filter string // bicubic, bilinear or box, each with antialiasing
+}
+
+// ID names the way. Embeddings made in different ways are not comparable, so it is part of an embedding's identity:
+// change it when the pixels that reach the model change.
+func (p preprocessing) ID() string {
+	return fmt.Sprintf("%s-%s-%d-rgb8-v1", p.Resize, p.Filter, p.Size)
+}
+
+// window is the part of the resized picture that reaches the model: the picture is resized to width × height, of which
+// Size × Size pixels from (left, top) are kept.
+func (p preprocessing) window(w, h int) (width, height, left, top int) {
+	if p.Resize == "squash" {
+		return p.Size, p.Size, 0, 0
+	}
+	// The long side is truncated and the crop's offset is floored, as transformers does it.
+	if w <= h {
+		width, height = p.Size, p.Size*h/w
+	} else {
+		width, height = p.Size*w/h, p.Size
+	}
+	return width, height, (width - p.Size) / 2, (height - p.Size) / 2
+}
+
+// filter is an interpolation kernel and the radius beyond which it is 0, in pixels of the result when scaling down.
+type filter struct {
+	support float64
+	at      func(t float64) float64
+}
+
+// filterOf returns the filter of a name, as Pillow defines it (libImaging/Resample.c), or nil.
+func filterOf(name string) *filter {
+	switch name {
+	case "bicubic":
+		const a = -0.5
+		return &filter{2, func(t float64) float64 {
+			t = math.Abs(t)
+			if t < 1 {
+				return ((a+2)*t-(a+3))*t*t + 1
+			}
+			if t < 2 {
+				return (((t-5)*t+8)*t - 4) * a
+			}
+			return 0
+		}}
+	case "bilinear":
+		return &filter{1, func(t float64) float64 { return max(0, 1-math.Abs(t)) }}
+	case "box":
+		return &filter{0.5, func(t float64) float64 {
+			if t > -0.5 && t <= 0.5 {
+				return 1
+			}
+			return 0
+		}}
+	}
+	return nil
+}
+
+// precision is the number of fraction bits of a coefficient: 32 less 8 for the pixel and 2 for overshoot.
+const precision = 32 - 8 - 2
+
+// kernel holds the coefficients of one axis of a resize, in fixed point.
+type kernel struct {
+	first []int32 // per output pixel: the first input pixel
+	coef  []int32 // taps per output pixel, the missing ones 0
+	taps  int     // even, so that two pixels can be taken at a time
+}
+
+// kernelKey names a kernel: outputs [from, from+n) of a resize from in to out pixels.
+type kernelKey struct {
+	filter           string
+	in, out, from, n int
+}
+
+// newKernel computes coefficients as Pillow does (precompute_coeffs, normalize_coeffs_8bpc).
+func newKernel(k kernelKey) *kernel {
+	f := filterOf(k.filter)
+	scale := float64(k.in) / float64(k.out)
+	filterScale := max(scale, 1)
+	support := f.support * filterScale
+	taps := int(math.Ceil(support))*2 + 1
+	taps = min(taps+taps&1, k.in+k.in&1)
+	res := &kernel{first: make([]int32, k.n), coef: make([]int32, k.n*taps), taps: taps}
+	weights := make([]float64, taps)
+	for i := range k.n {
+		center := (float64(k.from+i) + 0.5) * scale
+		lo := max(0, int(center-support+0.5))
+		hi := min(k.in, int(center+support+0.5))
+		var sum float64
+		for j := range hi - lo {
+			w := f.at((float64(j+lo) - center + 0.5) * (1 / filterScale))
+			weights[j] = w
+			sum += w
+		}
+		// A window at the right edge begins earlier, with zeros, so that all taps lie inside the picture.
+		shift := max(0, lo+taps-k.in)
+		if lo < shift {
+			shift = lo
+		}
+		res.first[i] = int32(lo - shift)
+		for j := range hi - lo {
+			w := weights[j]
+			if sum != 0 {
+				w /= sum
+			}
+			res.coef[i*taps+shift+j] = int32(w*(1<<precision) + math.Copysign(0.5, w))
+		}
+	}
+	return res
+}
+
+// resizer resizes pictures for one encoder. It keeps the kernels of the sizes it has seen.
+type resizer struct {
+	preprocessing
+	mu      sync.Mutex
+	kernels map[kernelKey]*kernel // guarded by mu
+}
+
+func newResizer(p preprocessing) *resizer {
+	return &resizer{preprocessing: p, kernels: map[kernelKey]*kernel{}}
+}
+
+// maxKernels bounds the kernels kept: a layer has tiles of one or two sizes, uploads may have any.
+const maxKernels = 64
+
+func (r *resizer) kernel(k kernelKey) *kernel {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	res := r.kernels[k]
+	if res == nil {
+		if len(r.kernels) >= maxKernels {
+			clear(r.kernels)
+		}
+		res = newKernel(k)
+		r.kernels[k] = res
+	}
+	return res
+}
+
+// resize writes the model's input, Size × Size × 3 bytes RGB, into out. The result is byte for byte that of Pillow:
+// the horizontal pass comes first, is rounded to 8 bits, and only the rows that the vertical pass reads are made.
+func (r *resizer) resize(out []byte, p *pixels, scratch *scratch) {
+	size := r.Size
+	width, height, left, top := r.window(p.w, p.h)
+	src, h := p.pix, p.h
+	rowBytes := 4 * p.w
+	firstRow := 0
+	var rows *kernel
+	if height != p.h || top != 0 {
+		rows = r.kernel(kernelKey{r.Filter, p.h, height, top, size})
+		firstRow = int(rows.first[0])
+		h = int(rows.first[size-1]) + rows.taps - firstRow
+		if h+firstRow > p.h {
+			h = p.h - firstRow
+		}
+		src = src[firstRow*rowBytes:]
+	}
+	if width != p.w || left != 0 {
+		k := r.kernel(kernelKey{r.Filter, p.w, width, left, size})
+		dst := scratch.wide(4*size*h + slack)
+		for y := range h {
+			horizontal(dst[y*4*size:], src[y*rowBytes:], k)
+		}
+		src, rowBytes = dst, 4*size
+	}
+	if rows == nil {
+		for y := range size {
+			packRGB(out[y*3*size:][:3*size], src[y*rowBytes:])
+		}
+		return
+	}
+	row := scratch.row(4*size + slack)
+	for y := range size {
+		from := int(rows.first[y]) - firstRow
+		coef := rows.coef[y*rows.taps:][:min(rows.taps, h-from)]
+		vertical(row, src[from*rowBytes:], coef, rowBytes, 4*size)
+		packRGB(out[y*3*size:][:3*size], row)
+	}
+}
+
+// packRGB drops every fourth byte.
+func packRGB(dst, src []byte) {
+	for len(dst) >= 3 {
+		s := src[:4:4]
+		dst[0], dst[1], dst[2] = s[0], s[1], s[2]
+		dst, src = dst[3:], src[4:]
+	}
+}

@@ -1,0 +1,202 @@
+package encoder
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/tilescout/tilescout"
+)
+
+// maxPrompt bounds the work that one prompt can cause, in bytes.
+const maxPrompt = 4096
+
+// maxAliasWords is the length of the longest alias, in words.
+const maxAliasWords = 3
+
+// words is the tokenizer "words": a closed vocabulary of whole words. It knows few words, and knows which it does not
+// know, which a tokenizer of word pieces cannot say.
+type words struct {
+	ids     map[string]int64
+	aliases map[string][]string // words joined by a blank → the words in their place
+	pad     int64
+	unknown int64
+	context int
+}
+
+// parseWords reads vocab.json.
+func parseWords(raw []byte, context int) (*words, error) {
+	var file struct {
+		Pad     int64             `json:"pad"`
+		Unknown int64             `json:"unknown"`
+		Words   []string          `json:"words"`
+		Aliases map[string]string `json:"aliases"`
+	}
+	if err := decodeStrict(raw, &file); err != nil {
+		return nil, err
+	}
+	n := int64(len(file.Words))
+	if file.Pad < 0 || file.Pad >= n || file.Unknown < 0 || file.Unknown >= n || file.Pad == file.Unknown {
+		return nil, fmt.Errorf("pad %d and unknown %d must be two of the %d words: %w", file.Pad, file.Unknown, n, tilescout.ErrBadInput)
+	}
+	w := &words{ids: make(map[string]int64, n), aliases: make(map[string][]string, len(file.Aliases)), pad: file.Pad, unknown: file.Unknown, context: context}
+	for i, word := range file.Words {
+		if int64(i) == w.pad || int64(i) == w.unknown {
+			continue // not words: nobody can type them
+		}
+		if _, twice := w.ids[word]; twice || word == "" {
+			return nil, fmt.Errorf("word %d, %q, is empty or there twice: %w", i, word, tilescout.ErrBadInput)
+		}
+		w.ids[word] = int64(i)
+	}
+	for from, to := range file.Aliases {
+		key := normal(split(from))
+		if len(key) == 0 || len(key) > maxAliasWords {
+			return nil, fmt.Errorf("alias %q: want 1 to %d words: %w", from, maxAliasWords, tilescout.ErrBadInput)
+		}
+		w.aliases[strings.Join(key, " ")] = normal(split(to))
+	}
+	return w, nil
+}
+
+// known lists the vocabulary, sorted.
+func (w *words) known() []string {
+	list := make([]string, 0, len(w.ids))
+	for word := range w.ids {
+		list = append(list, word)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// tokens is a prompt as the text tower takes it.
+type tokens struct {
+	ids       []int64  // context long, padded
+	unknown   []string // words outside the vocabulary, as the user spelt them, each once
+	truncated bool     // words were left off at the end
+}
+
+// tokenize turns a prompt into token ids. A prompt without any word, one that is no UTF-8 and one above 4096 bytes are
+// ErrBadInput.
+func (w *words) tokenize(prompt string) (tokens, error) {
+	if len(prompt) > maxPrompt {
+		return tokens{}, fmt.Errorf("prompt of %d bytes: want at most %d: %w", len(prompt), maxPrompt, tilescout.ErrBadInput)
+	}
+	if !utf8.ValidString(prompt) {
+		return tokens{}, fmt.Errorf("prompt is not UTF-8: %w", tilescout.ErrBadInput)
+	}
+	list := split(prompt)
+	if len(list) == 0 {
+		return tokens{}, fmt.Errorf("prompt %.40q has no word in it: %w", prompt, tilescout.ErrBadInput)
+	}
+	t := tokens{ids: make([]int64, 0, w.context)}
+	emit := func(id int64) {
+		if len(t.ids) == w.context {
+			t.truncated = true
+			return
+		}
+		t.ids = append(t.ids, id)
+	}
+	for i := 0; i < len(list); {
+		replacement, n := w.alias(list[i:])
+		if n > 0 {
+			for _, word := range replacement {
+				id, _ := w.id(word)
+				emit(id)
+			}
+			i += n
+			continue
+		}
+		id, ok := w.id(list[i].normal)
+		if !ok && !slices.Contains(t.unknown, list[i].spelling) {
+			t.unknown = append(t.unknown, list[i].spelling)
+		}
+		emit(id)
+		i++
+	}
+	for len(t.ids) < w.context {
+		t.ids = append(t.ids, w.pad)
+	}
+	return t, nil
+}
+
+// alias returns what stands for the longest alias at the start of list, and its length in words; 0 if there is none.
+func (w *words) alias(list []word) ([]string, int) {
+	for n := min(maxAliasWords, len(list)); n > 0; n-- {
+		if to, ok := w.aliases[strings.Join(normal(list[:n]), " ")]; ok {
+			return to, n
+		}
+	}
+	return nil, 0
+}
+
+// id is the token of a word; a plural that is not in the vocabulary is taken for its singular.
+func (w *words) id(word string) (id int64, known bool) {
+	if id, ok := w.ids[word]; ok {
+		return id, true
+	}
+	for _, ending := range []struct{ plural, singular string }{{"ies", "y"}, {"es", ""}, {"s", ""}} {
+		if stem, ok := strings.CutSuffix(word, ending.plural); ok {
+			if id, ok := w.ids[stem+ending.singular]; ok {
+				return id, true
+			}
+		}
+	}
+	return w.unknown, false
+}
+
+// word is one word of a prompt.
+type word struct {
+	normal   string // lower case, without apostrophes
+	spelling string // as it was typed, in Unicode form NFKC
+}
+
+// split finds the words of a text: runs of letters and digits, in which apostrophes are passed over.
+func split(text string) []word {
+	text = norm.NFKC.String(text)
+	var list []word
+	var normal strings.Builder
+	start := -1
+	flush := func(end int) {
+		if start >= 0 && normal.Len() > 0 {
+			spelling := strings.TrimFunc(text[start:end], isApostrophe)
+			list = append(list, word{normal.String(), spelling})
+		}
+		normal.Reset()
+		start = -1
+	}
+	for i, r := range text {
+		switch {
+		case unicode.IsLetter(r) || unicode.IsDigit(r):
+			if start < 0 {
+				start = i
+			}
+			normal.WriteString(strings.ToLower(string(r)))
+		case isApostrophe(r):
+		default:
+			flush(i)
+		}
+	}
+	flush(len(text))
+	return list
+}
+
+func isApostrophe(r rune) bool {
+	switch r {
+	case '\'', '’', '‘', 'ʼ', '`', '´':
+		return true
+	}
+	return false
+}
+
+func normal(list []word) []string {
+	s := make([]string, len(list))
+	for i, w := range list {
+		s[i] = w.normal
+	}
+	return s
+}
