@@ -83,7 +83,7 @@ GOLDEN_PROMPTS = (
     "forêt quux", "森林",
 )
 GOLDEN_WORDS = (
-    "Harbour", "car parks near an aerodrome", "The farmer's FIELDS", "storage_tanks", "zzyzx",
+    "Harbour", "car parks near an aerodrome", "The church’s FIELDS", "storage_tanks", "zzyzx",
     "parking-lot", "ﬁelds", "", "123 trees", "factories", "bridge " * 30,
 )
 

@@ -151,20 +151,21 @@ class Trainer:
             x, target, allowed = data.mix(x, target, allowed, g)
         told = [] if mixed else [j for j, i in enumerate(rows.tolist()) if self.captions[i]]
         prompts = self._prompts()
-        ids = prompts + [self._caption(int(rows[j])) for j in told]
-        tokens = self.tokenizer.batch(ids).to(self.device)
+        short = self.tokenizer.batch(prompts).to(self.device)
+        told_ids = [self._caption(int(rows[j])) for j in told]
         x, target, allowed = (t.to(self.device) for t in (x, target, allowed))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=c.bf16):
-            texts = self.model.text(tokens)
-            images = self.model.image(normalise(x))
-        texts, images, scale = texts.float(), images.float(), self.model.scale()
-        classes = texts[: len(prompts)]
+            classes = self.model.text(short).float()
+            images = self.model.image(normalise(x)).float()
+        scale = self.model.scale()
         ce = class_loss(scale * images @ classes.T, target, allowed, c.label_smoothing)
         loss, parts = ce, {"class": float(ce.detach())}
         if told:
             pick = torch.tensor(told)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=c.bf16):
+                sentences = self.model.text(self.tokenizer.batch(told_ids).to(self.device))
             cap = caption_loss(
-                images[pick.to(self.device)], texts[len(prompts) :], scale,
+                images[pick.to(self.device)], sentences.float(), scale,
                 s.group[rows[pick]].to(self.device), c.same_class_weight,
             )
             loss = loss + c.caption_weight * cap
