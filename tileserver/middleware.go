@@ -1,0 +1,250 @@
+package tileserver
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/mux"
+	"golang.org/x/time/rate"
+
+	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/internal/problem"
+)
+
+const (
+	maxURL        = 8 << 10 // bytes of path and query
+	maxParameters = 32
+	// writeLimit is how long an answer may take to make and to send; a route that streams extends it itself.
+	writeLimit = 90 * time.Second
+)
+
+// entry is what one request becomes in the log and the metrics. Handlers add to it through the context.
+type entry struct {
+	route string // template
+	layer string
+	tile  string // "z/x/y"
+	cache string // "hit" or "miss" on tile routes
+	err   error
+}
+
+type entryKey struct{}
+
+// entryOf returns the log entry of the request; one that nobody reads if there is none.
+func entryOf(r *http.Request) *entry {
+	if e, ok := r.Context().Value(entryKey{}).(*entry); ok {
+		return e
+	}
+	return &entry{}
+}
+
+// recorder sees what goes out.
+type recorder struct {
+	http.ResponseWriter
+	entry *entry
+	code  int // 0 until the header is written
+	bytes int64
+}
+
+func (w *recorder) WriteHeader(code int) {
+	if w.code == 0 && code >= 200 {
+		w.code = code
+	}
+	w.ResponseWriter.WriteHeader(code)
+}
+
+func (w *recorder) Write(p []byte) (int, error) {
+	if w.code == 0 {
+		w.code = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *recorder) NoteError(err error)         { w.entry.err = err }
+
+// middleware is around every route, found or not: identity, limits, headers, log, metrics, panics.
+func (s *Server) middleware(next http.Handler) http.Handler {
+	sampler := &sampler{limit: rate.NewLimiter(20, 40)}
+	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		e := &entry{route: "none"}
+		w := &recorder{ResponseWriter: out, entry: e}
+		id := s.requestID(r)
+		h := w.Header()
+		h.Set("X-Request-Id", id)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "strict-origin-when-cross-origin")
+		h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Expose-Headers", "ETag, Link, Content-Crs, Retry-After, X-Request-Id, Tilescout-Pending")
+		// A recorder in a test has no deadline to set; the error says just that.
+		_ = http.NewResponseController(out).SetWriteDeadline(began.Add(writeLimit))
+
+		s.metrics.inFlight.Inc()
+		defer func() {
+			s.metrics.inFlight.Dec()
+			if p := recover(); p != nil {
+				if p == http.ErrAbortHandler {
+					panic(p)
+				}
+				s.metrics.panics.Inc()
+				s.log.Error("handler panicked", "req_id", id, "route", e.route, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				if w.code == 0 {
+					problem.Write(w, r, errors.New("panic"))
+				}
+			}
+			if w.code == 0 {
+				w.code = http.StatusOK
+			}
+			took := time.Since(began)
+			s.metrics.answered(e.route, r.Method, w.code, w.bytes, took)
+			if w.code >= 400 && w.code != http.StatusNotFound || sampler.take(e) {
+				s.logRequest(r, w, id, took)
+			}
+		}()
+
+		switch err := checkURL(r); {
+		case err != nil:
+			problem.Write(w, r, err)
+		case r.Method == http.MethodOptions:
+			preflight(w, r)
+		default:
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), entryKey{}, e)))
+		}
+	})
+}
+
+// sampler lets every line through at a quiet time and one tile in a hundred under load.
+type sampler struct {
+	limit *rate.Limiter
+	count atomic.Uint64
+}
+
+func (s *sampler) take(e *entry) bool {
+	return e.tile == "" || s.limit.Allow() || s.count.Add(1)%100 == 0
+}
+
+func (s *Server) logRequest(r *http.Request, w *recorder, id string, took time.Duration) {
+	e := w.entry
+	attrs := []slog.Attr{
+		slog.String("req_id", id), slog.String("method", r.Method), slog.String("route", e.route),
+		slog.Int("code", w.code), slog.Int64("bytes", w.bytes),
+		slog.Float64("dur_ms", float64(took.Microseconds())/1000),
+		slog.String("client_prefix", truncate(s.address.client(r))),
+	}
+	for _, a := range []struct{ name, value string }{{"layer", e.layer}, {"tile", e.tile}, {"cache", e.cache}} {
+		if a.value != "" {
+			attrs = append(attrs, slog.String(a.name, a.value))
+		}
+	}
+	level := slog.LevelInfo
+	if e.err != nil {
+		attrs = append(attrs, slog.String("error", redact(e.err)))
+		if w.code >= 500 {
+			level = slog.LevelError
+		}
+	}
+	s.log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// query finds what follows a "?" of a URL inside a message: it may hold keys.
+var query = regexp.MustCompile(`\?[^\s"']*`)
+
+func redact(err error) string {
+	var u *url.Error
+	text := err.Error()
+	if errors.As(err, &u) { // prints its URL whole, with user and key
+		text = strings.ReplaceAll(text, u.URL, "[url]")
+	}
+	return query.ReplaceAllString(text, "?…")
+}
+
+// truncate returns the network of an address, /24 or /48: enough to see who hammers, not who it is.
+func truncate(ip netip.Addr) string {
+	bits := 24
+	if ip.Is6() {
+		bits = 48
+	}
+	p, err := ip.Prefix(bits)
+	if err != nil {
+		return ""
+	}
+	return p.String()
+}
+
+var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9-]{8,64}$`)
+
+func (s *Server) requestID(r *http.Request) string {
+	if id := r.Header.Get("X-Request-Id"); id != "" && requestIDPattern.MatchString(id) && s.address.fromTrusted(r) {
+		return id
+	}
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
+
+func checkURL(r *http.Request) error {
+	if len(r.RequestURI) > maxURL {
+		return problem.WithStatus(http.StatusRequestURITooLong, fmt.Errorf("the URL is longer than %d bytes: %w", maxURL, tilescout.ErrBadInput))
+	}
+	if strings.Count(r.URL.RawQuery, "&") >= maxParameters {
+		return fmt.Errorf("more than %d query parameters: %w", maxParameters, tilescout.ErrBadInput)
+	}
+	return nil
+}
+
+// preflight answers OPTIONS. Nothing here depends on who asks, so every origin may.
+func preflight(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, OPTIONS")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, If-None-Match, X-API-Key, X-Requested-With")
+	h.Set("Access-Control-Max-Age", "86400")
+	h.Set("Allow", "GET, HEAD, POST, OPTIONS")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// noteRoute runs on matched routes only and writes the template into the log entry.
+func noteRoute(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if route := mux.CurrentRoute(r); route != nil {
+			if t, err := route.GetPathTemplate(); err == nil {
+				entryOf(r).route = t
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// methodNotAllowed answers 405 with the methods that the path has.
+func methodNotAllowed(router *mux.Router) http.Handler {
+	return problem.Handler(func(w http.ResponseWriter, r *http.Request) error {
+		var allowed []string
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+			try := r.Clone(r.Context())
+			try.Method = method
+			var m mux.RouteMatch
+			if router.Match(try, &m) && m.MatchErr == nil {
+				allowed = append(allowed, method)
+			}
+		}
+		allowed = slices.Compact(append(allowed, http.MethodOptions))
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		return problem.WithStatus(http.StatusMethodNotAllowed,
+			fmt.Errorf("%s is not for this path, which has %s", r.Method, strings.Join(allowed, ", ")))
+	})
+}

@@ -1,0 +1,79 @@
+package tileserver
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/gorilla/mux"
+	"github.com/paulmach/orb/maptile"
+
+	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/geo"
+	"github.com/tilescout/tilescout/tileserver/source"
+)
+
+// getTile answers /tiles/{layer}/{z}/{x}/{y}[@2x].{ext}[?scheme=tms].
+func (s *Server) getTile(w http.ResponseWriter, r *http.Request) error {
+	v := mux.Vars(r)
+	l, err := s.layer(v["layer"])
+	if err != nil {
+		return err
+	}
+	mediaType, err := mediaTypeOf(v["ext"])
+	if err != nil {
+		return err
+	}
+	size := 256
+	y, double := strings.CutSuffix(v["y"], "@2x")
+	if double {
+		size = 512
+	}
+	t, err := geo.ParseTile(v["z"], v["x"], y)
+	if err != nil {
+		return err
+	}
+	switch scheme := r.URL.Query().Get("scheme"); scheme {
+	case "", "xyz":
+	case "tms":
+		t.Y = source.TMSRow(t)
+	default:
+		return fmt.Errorf("scheme %.20q: want xyz or tms: %w", scheme, tilescout.ErrBadInput)
+	}
+	return s.sendTile(w, r, l, t, mediaType, size, r.URL.Query().Get("rev") == l.rev())
+}
+
+// sendTile answers one tile. current says that the URL carries the revision that the layer has now.
+func (s *Server) sendTile(w http.ResponseWriter, r *http.Request, l *layer, t maptile.Tile, mediaType string, size int, current bool) error {
+	e := entryOf(r)
+	e.layer, e.tile = l.info.ID, fmt.Sprintf("%d/%d/%d", t.Z, t.X, t.Y)
+	if t.Z < l.info.MinZoom || t.Z > l.info.MaxZoom {
+		return fmt.Errorf("layer %s has zooms %d to %d, not %d: %w", l.info.ID, l.info.MinZoom, l.info.MaxZoom, t.Z, tilescout.ErrOutOfRange)
+	}
+	k := tileKey{layer: l.info.ID, version: l.info.Version, tile: t, mediaType: mediaType, size: size}
+	a, hit, err := s.tile(r.Context(), l, k, r.Header.Get("If-None-Match"))
+	if err != nil {
+		return err
+	}
+	e.cache = "miss"
+	origin := l.origin()
+	if hit {
+		e.cache, origin = "hit", "cache"
+	}
+	h := w.Header()
+	switch {
+	case l.Dynamic && (!current || a.maxAge < 0):
+		h.Set("Cache-Control", "no-store")
+	case a.empty && l.Remote:
+		// An upstream's "nothing there" may be a hole of today.
+		h.Set("Cache-Control", "public, max-age=3600")
+	default:
+		h.Set("Cache-Control", maxAgeOf(a.maxAge, current))
+	}
+	if !a.modified.IsZero() {
+		h.Set("Last-Modified", a.modified.UTC().Format(http.TimeFormat))
+	}
+	send(w, r, mediaType, a.etag, a.data)
+	s.metrics.tileBytes.WithLabelValues(l.info.ID, origin).Add(float64(len(a.data)))
+	return nil
+}
