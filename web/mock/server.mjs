@@ -15,7 +15,7 @@ const { values: flags } = parseArgs({ options: { port: { type: "string", default
 const CONCEPTS = [...Object.keys(THINGS), "forest", "bridge", "beach", "river", "farmland", "dense houses", "sports field", "railway station", "school", "park"];
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8" };
 const CSP = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
-const STOPS = [[255, 214, 102, 0], [255, 182, 66, 0.16], [253, 150, 59, 0.34], [248, 119, 70, 0.5], [237, 88, 85, 0.6], [220, 58, 101, 0.68], [197, 32, 118, 0.74], [166, 10, 123, 0.8], [132, 0, 120, 0.86]];
+const STOPS = [[255, 214, 102, 0], [255, 182, 66, 0.14], [253, 150, 59, 0.28], [248, 119, 70, 0.4], [237, 88, 85, 0.48], [220, 58, 101, 0.54], [197, 32, 118, 0.58], [166, 10, 123, 0.62], [132, 0, 120, 0.66]];
 
 const lon = (x) => (x / 2 ** ZOOM) * 360 - 180;
 const lat = (y) => (Math.atan(Math.sinh(Math.PI * (1 - (2 * y) / 2 ** ZOOM))) * 180) / Math.PI;

@@ -33,7 +33,7 @@ const POLL = 1500; // ms between two looks at an index that is being filled
 export class App {
   private layers: Layer[] = [];
   private view: View = { layer: "", center: [0, 0], zoom: 1, q: [], not: [], threshold: DEFAULT_THRESHOLD, style: "heat", scope: "view" };
-  private opacity = 0.85;
+  private opacity = 0.9;
   private matches: Matches | null = null;
   /** bbox of the last search; null: the whole layer. */
   private searched: BBox | null = null;
@@ -58,7 +58,7 @@ export class App {
   private readonly toolbar: Toolbar;
   private readonly tileCard: TileCard;
   private readonly tileDock = h("div", { class: "tilescout-dock", hidden: true });
-  private readonly popup = L.popup({ className: "tilescout-popup", closeButton: false, autoClose: false, closeOnClick: false, maxWidth: 320, minWidth: 300, offset: [0, 4] });
+  private readonly popup = L.popup({ className: "tilescout-popup", closeButton: false, autoClose: false, closeOnClick: false, maxWidth: 320, minWidth: 320, offset: [0, 4] });
   private readonly map: MapView;
   private readonly outlines: Outlines;
   private readonly moved = debounced(350, () => void this.lookAtIndex());
@@ -385,6 +385,7 @@ export class App {
     this.looking = abort;
     this.api.tile(layer.id, tile, this.view, abort.signal).then((answer) => {
       this.tileCard.fill(answer);
+      this.popup.update();
     }, (err: unknown) => {
       if (!isAbort(err)) {
         this.tileCard.fail(err instanceof ApiError ? sentence(err) : "The tile could not be looked at.");

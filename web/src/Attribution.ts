@@ -5,7 +5,7 @@ import { h } from "./dom";
  * only links to http(s) and text survive.
  */
 export class Attribution {
-  readonly element = h("div", { class: "tilescout-attribution", role: "contentinfo", "aria-label": "Attribution" });
+  readonly element = h("footer", { class: "tilescout-attribution", "aria-label": "Attribution" });
 
   show(html: string): void {
     this.element.replaceChildren(...safeNodes(html));

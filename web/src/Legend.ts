@@ -18,13 +18,13 @@ export class Legend {
   constructor(private readonly options: LegendOptions) {
     this.handle = h("div", { class: "tilescout-handle", role: "slider", tabindex: 0, "aria-label": "Least score shown", "aria-valuemin": 0, "aria-valuemax": 1, "aria-orientation": "horizontal" });
     const ramp = h("div", { class: "tilescout-ramp" });
-    const colors = STOPS.map(([r, g, b, a], i) => `rgb(${r} ${g} ${b} / ${Math.min(1, a + 0.14).toFixed(2)}) ${(100 * i) / (STOPS.length - 1)}%`);
+    const colors = STOPS.map(([r, g, b, a], i) => `rgb(${r} ${g} ${b} / ${Math.min(1, a * 1.35 + 0.14).toFixed(2)}) ${(100 * i) / (STOPS.length - 1)}%`);
     ramp.style.setProperty("--ramp", `linear-gradient(to right, ${colors.join(", ")})`);
     this.track = h("div", { class: "tilescout-track" }, ramp, this.handle);
     this.element = h("section", { class: "tilescout-legend", "aria-label": "Legend" },
       h("div", { class: "tilescout-legend-head" }, h("span", {}, "Shown from score"), this.value),
       this.track,
-      h("div", { class: "tilescout-legend-ends tilescout-muted", "aria-hidden": "true" }, h("span", {}, "unlike"), h("span", {}, "sure")));
+      h("div", { class: "tilescout-legend-ends tilescout-muted", "aria-hidden": "true" }, h("span", {}, "unlikely"), h("span", {}, "sure")));
     this.track.addEventListener("pointerdown", (event) => this.grab(event));
     this.handle.addEventListener("keydown", (event) => this.key(event));
   }

@@ -50,9 +50,13 @@ export class MapView {
   /** fit shows all of a layer, and fills the window where that costs little of it. */
   fit(layer: Layer): void {
     const bounds = toBounds(layer.bounds);
-    const inside = this.map.getBoundsZoom(bounds);
-    const filled = this.map.getBoundsZoom(bounds, true);
-    this.map.setView(bounds.getCenter(), filled - inside <= 1 ? filled : inside, { animate: false });
+    const { top, bottom } = this.options.covered();
+    const edges = L.point(0, top + bottom);
+    const whole = this.map.getBoundsZoom(bounds, false, edges);
+    const zoom = Math.min(this.map.getBoundsZoom(bounds, true, edges), whole + 1);
+    // The card at the side lies on imagery, a sheet at the bottom takes its part of the window.
+    const center = this.map.project(bounds.getCenter(), zoom).add(L.point(0, (bottom - top) / 2));
+    this.map.setView(this.map.unproject(center, zoom), zoom, { animate: false });
   }
 
   set(center: readonly [number, number], zoom: number): void {

@@ -166,6 +166,8 @@ export class PromptField {
 
   private submit(text: string): void {
     this.close();
+    // Leaves the field for the results: j and k walk them, and a phone puts its keyboard away.
+    this.element.closest<HTMLElement>("[tabindex]")?.focus({ preventScroll: true });
     this.options.onSubmit(text);
   }
 

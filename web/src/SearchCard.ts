@@ -42,7 +42,7 @@ export class SearchCard {
   private readonly terms = h("div", { class: "tilescout-chips tilescout-terms", hidden: true });
 
   constructor(private readonly options: SearchCardOptions) {
-    this.element = h("section", { class: "tilescout-card", role: "search", "aria-label": "Search the map" });
+    this.element = h("section", { class: "tilescout-card", role: "search", "aria-label": "Search the map", tabindex: -1 });
     this.sheet = new Sheet(this.element);
     this.field = new PromptField({
       api: options.api, recents: options.recents, layer: options.layer, refinable: () => options.query().q.length > 0,

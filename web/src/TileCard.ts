@@ -1,4 +1,4 @@
-import { bar, button, copyText, h, icon, percent } from "./dom";
+import { bar, button, copyText, h, icon } from "./dom";
 import { cssColor } from "./ramp";
 import type { TileName, TileScore } from "./types";
 
@@ -35,7 +35,8 @@ export class TileCard {
   open(facts: TileFacts): void {
     const { tile } = facts;
     const copy = button({ icon: "link", text: "Copy link", class: "tilescout-action", onClick: () => void copyText(facts.link).then((ok) => say(copy, ok ? "Copied" : "Not allowed")) });
-    this.score.replaceChildren();
+    // Its line is kept from the start, so that the card does not grow under the pointer.
+    this.score.replaceChildren(...(facts.searching ? [h("span", {}, "Score"), bar(0), h("span", { class: "tilescout-score" }, "–")] : []));
     this.bars.replaceChildren(...Array.from({ length: BARS }, () => h("li", { class: "tilescout-concept tilescout-concept-empty" }, "\u00a0")));
     this.element.replaceChildren(
       h("header", { class: "tilescout-tile-head" },
@@ -63,13 +64,18 @@ export class TileCard {
     }
     this.bars.replaceChildren(
       ...top.map(({ label, probability }) =>
-        h("li", { class: "tilescout-concept" }, h("span", { class: "tilescout-concept-label" }, label), bar(probability), h("span", { class: "tilescout-score" }, percent(probability, 1)))),
+        h("li", { class: "tilescout-concept" }, h("span", { class: "tilescout-concept-label" }, label), bar(probability), h("span", { class: "tilescout-score" }, share(probability)))),
     );
   }
 
   fail(sentence: string): void {
     this.bars.replaceChildren(h("li", { class: "tilescout-concept-note" }, sentence));
   }
+}
+
+/** share writes a probability as whole per cent. */
+function share(probability: number): string {
+  return probability < 0.005 ? "< 1 %" : `${Math.round(probability * 100)} %`;
 }
 
 /** say changes a button's text for a moment. */

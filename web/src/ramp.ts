@@ -7,14 +7,14 @@
 /** Stops at score 0, 1/8, … 1: red, green, blue (0–255) and opacity (0–1); linear in between. */
 export const STOPS: ReadonlyArray<readonly [number, number, number, number]> = [
   [255, 214, 102, 0],
-  [255, 182, 66, 0.16],
-  [253, 150, 59, 0.34],
-  [248, 119, 70, 0.5],
-  [237, 88, 85, 0.6],
-  [220, 58, 101, 0.68],
-  [197, 32, 118, 0.74],
-  [166, 10, 123, 0.8],
-  [132, 0, 120, 0.86],
+  [255, 182, 66, 0.14],
+  [253, 150, 59, 0.28],
+  [248, 119, 70, 0.4],
+  [237, 88, 85, 0.48],
+  [220, 58, 101, 0.54],
+  [197, 32, 118, 0.58],
+  [166, 10, 123, 0.62],
+  [132, 0, 120, 0.66],
 ];
 
 /** rampColor returns red, green, blue (0–255) and opacity (0–1) of a score; scores outside 0–1 are clamped. */
