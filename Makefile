@@ -1,0 +1,77 @@
+# make demo   builds everything and opens a map on http://localhost:8080
+# make build  leaves bin/tilescout with the library it needs beside it
+# make test   all tests (make test-training: those of training/)
+
+ORT     := 1.29.0
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GO      ?= go
+NPM     ?= npm
+LDFLAGS := -s -w -X main.version=$(VERSION)
+KILLS   ?= 1000
+FUZZ    ?= 10s
+
+.PHONY: demo build web runtime test test-go test-web test-browser test-training lint bench fuzz-short kills clean
+
+demo: build
+	bin/tilescout demo $(ARGS)
+
+build: web bin/tilescout runtime
+
+bin/tilescout: FORCE
+	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/tilescout
+FORCE:
+
+# --- web map -----------------------------------------------------------------------------------------------
+web: web/dist/index.html
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	cd web && $(NPM) ci --ignore-scripts --no-audit --no-fund
+
+web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src web/public -type f 2>/dev/null) web/index.html
+	cd web && $(NPM) run build
+
+# --- ONNX Runtime ------------------------------------------------------------------------------------------
+# The official release first (11 MB). A machine that reaches package registries only gets the same version from
+# the pip wheel (23 MB) or the npm package (112 MB); every way is checked by SHA-256 before it is used.
+runtime: bin/tilescout
+	@bin/tilescout runtime check --quiet 2>/dev/null \
+	  || bin/tilescout runtime install --dir bin/lib \
+	  || sh .ci/runtime-from-registry $(ORT) bin/lib
+	@bin/tilescout runtime check
+
+# --- tests -------------------------------------------------------------------------------------------------
+test: build test-go test-web test-browser
+
+test-go:
+	$(GO) vet ./...
+	TILESCOUT_ONNXRUNTIME=$(CURDIR)/bin/lib $(GO) test -race -timeout 20m ./...
+
+test-web: web
+	cd web && $(NPM) test
+
+test-browser: build
+	sh .ci/browser-test
+
+test-training:
+	cd training && python3 -m pytest -q
+
+lint:
+	$(GO) vet ./...
+	test -z "$$(gofmt -l $$(git ls-files '*.go'))"
+
+bench: build
+	TILESCOUT_ONNXRUNTIME=$(CURDIR)/bin/lib $(GO) test -run '^$$' -bench . -benchtime 2s ./...
+
+# Every fuzz target for FUZZ.
+fuzz-short: build
+	@for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p 2>/dev/null | grep '^Fuzz'); do \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZ) $$p || exit 1; \
+	  done; done
+
+# kill -9 while indexing, KILLS times (R1).
+kills:
+	TILESCOUT_KILLS=$(KILLS) $(GO) test -count=1 -timeout 60m -run Kill -v ./cache/index
+
+clean:
+	rm -rf bin web/dist web/node_modules

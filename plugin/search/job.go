@@ -1,0 +1,296 @@
+package search
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/paulmach/orb/maptile"
+	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/cache/index"
+	"github.com/tilescout/tilescout/encoder"
+	"github.com/tilescout/tilescout/geo"
+	"golang.org/x/sync/errgroup"
+)
+
+// IndexOptions say what to index.
+type IndexOptions struct {
+	Box      *geo.BBox      // nil means the layer's index bounds
+	Progress func(Progress) // called after every batch, from one goroutine at a time; may be nil
+}
+
+// Progress of an index job.
+type Progress struct {
+	Done    int // tiles that are known now, those known before included
+	Total   int
+	Blank   int     // of Done: without content, found by this job
+	Failed  int     // tiles that could not be fetched or encoded
+	Rate    float64 // tiles/s since the job began
+	Remains time.Duration
+}
+
+// Report is what an index job did.
+type Report struct {
+	Progress
+	New      int           // tiles embedded by this job
+	Took     time.Duration // wall clock
+	Failures []Failure     // the first few
+}
+
+// Failure is a tile that was skipped.
+type Failure struct {
+	Tile maptile.Tile
+	Err  error
+}
+
+// maxFailures bounds the failures that a report names.
+const maxFailures = 20
+
+// failFast ends a job whose source fails from the start: this many failures and not one success.
+const failFast = 64
+
+// jobBatch is the number of tiles of one call to the encoder.
+const jobBatch = 16
+
+// Estimate says what indexing would take without doing it.
+type Estimate struct {
+	Layer   string         `json:"layer"`
+	Zooms   []maptile.Zoom `json:"zooms"`
+	Tiles   int            `json:"tiles"`
+	Missing int            `json:"missing"`
+	Bytes   int64          `json:"bytes"`   // the index will grow by about this much
+	Rate    float64        `json:"rate"`    // tiles/s, measured on a few of the layer's own tiles
+	Seconds float64        `json:"seconds"` // for the missing tiles at that rate
+}
+
+// bytesPerRow is what a row takes on disk beside its int8 and fp16 components: key, checksums, log.
+const bytesPerRow = 24
+
+// EstimateIndex counts the tiles and times a few of them. It keeps what it embeds.
+func (e *Engine) EstimateIndex(ctx context.Context, id string, o IndexOptions) (Estimate, error) {
+	l, err := e.layer(id)
+	if err != nil {
+		return Estimate{}, err
+	}
+	if err := l.bulk(); err != nil {
+		return Estimate{}, err
+	}
+	est := Estimate{Layer: id, Zooms: l.zooms}
+	var sample []maptile.Tile
+	for level, t := range l.work(o.Box) {
+		est.Tiles++
+		if !l.views[level].set.Has(geo.Morton(t)) {
+			est.Missing++
+			if level == 0 && len(sample) < 2*jobBatch {
+				sample = append(sample, t)
+			}
+		}
+		if est.Tiles&1023 == 0 && ctx.Err() != nil {
+			return est, ctx.Err()
+		}
+	}
+	est.Bytes = int64(est.Missing) * int64(3*e.model.Dimension+bytesPerRow)
+	if len(sample) > 0 {
+		start := time.Now()
+		results := e.embedTiles(ctx, l, sample, encoder.Background)
+		if err := e.keep(ctx, l, sample, results); err != nil {
+			return est, err
+		}
+		if took := time.Since(start).Seconds(); took > 0 {
+			est.Rate = float64(len(sample)) / took
+			est.Seconds = float64(est.Missing) / est.Rate
+		}
+	}
+	return est, nil
+}
+
+// work yields level and tile of everything a job covers: the parents first, so that a map that fills
+// shows coarse answers early.
+func (l *layer) work(box *geo.BBox) func(func(int, maptile.Tile) bool) {
+	bounds := l.bounds
+	if box != nil {
+		bounds = intersectAll(box.Bounds(), l.bounds)
+	}
+	return func(yield func(int, maptile.Tile) bool) {
+		for level := len(l.zooms) - 1; level >= 0; level-- {
+			for _, b := range bounds {
+				for t := range geo.Cover(b, l.zooms[level]) {
+					if !yield(level, t) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// Index embeds everything of a layer that is not embedded yet. It may be stopped at any time and goes
+// on where it was; tiles that fail are skipped and reported. A source that forbids bulk fetching is not
+// asked for a single tile.
+func (e *Engine) Index(ctx context.Context, id string, o IndexOptions) (Report, error) {
+	l, err := e.layer(id)
+	if err != nil {
+		return Report{}, err
+	}
+	if err := l.bulk(); err != nil {
+		return Report{}, fmt.Errorf("index layer %q: %w", id, err)
+	}
+	l.mu.Lock()
+	l.busy++
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		l.busy--
+		l.mu.Unlock()
+	}()
+	j := &indexJob{engine: e, layer: l, start: time.Now(), tell: o.Progress}
+	for level, t := range l.work(o.Box) {
+		j.report.Total++
+		if l.views[level].set.Has(geo.Morton(t)) {
+			j.report.Done++
+		}
+	}
+	j.known = j.report.Done
+	j.notify()
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(3) // one batch in the encoder, one being decoded, one being fetched
+	var batch []maptile.Tile
+	send := func() {
+		tiles := batch
+		batch = nil
+		if len(tiles) > 0 {
+			g.Go(func() error { return j.run(gctx, tiles) })
+		}
+	}
+	for level, t := range l.work(o.Box) {
+		if gctx.Err() != nil {
+			break
+		}
+		if l.views[level].set.Has(geo.Morton(t)) {
+			continue
+		}
+		if len(batch) > 0 && batch[0].Z != t.Z {
+			send()
+		}
+		if batch = append(batch, t); len(batch) == jobBatch {
+			send()
+		}
+	}
+	send()
+	err = g.Wait()
+	if err == nil {
+		err = ctx.Err()
+	}
+	j.report.Took = time.Since(j.start)
+	return j.report, err
+}
+
+type indexJob struct {
+	engine *Engine
+	layer  *layer
+	start  time.Time
+	known  int
+	tell   func(Progress)
+
+	mu     sync.Mutex // guards report
+	report Report
+}
+
+func (j *indexJob) run(ctx context.Context, tiles []maptile.Tile) error {
+	results := j.engine.embedTiles(ctx, j.layer, tiles, encoder.Background)
+	for i := range results {
+		if errors.Is(results[i].err, tilescout.ErrBusy) && ctx.Err() == nil {
+			// The encoder's queue is for people first: wait and ask again.
+			time.Sleep(50 * time.Millisecond)
+			results[i] = j.engine.embedTiles(ctx, j.layer, tiles[i:i+1], encoder.Background)[0]
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err := j.engine.keep(ctx, j.layer, tiles, results); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	r := &j.report
+	for i, res := range results {
+		switch {
+		case res.err == nil:
+			r.Done++
+			r.New++
+		case isNoContent(res.err):
+			r.Done++
+			r.Blank++
+		default:
+			r.Failed++
+			if len(r.Failures) < maxFailures {
+				r.Failures = append(r.Failures, Failure{tiles[i], res.err})
+			}
+			if errors.Is(res.err, tilescout.ErrForbidden) || errors.Is(res.err, tilescout.ErrUnavailable) {
+				return fmt.Errorf("tile %s: %w", tileName(tiles[i]), res.err)
+			}
+		}
+	}
+	if r.Failed >= failFast && r.New+r.Blank == 0 {
+		return fmt.Errorf("the first %d tiles all failed, the last with: %w", r.Failed, r.Failures[len(r.Failures)-1].Err)
+	}
+	j.notifyLocked()
+	return nil
+}
+
+func (j *indexJob) notify() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.notifyLocked()
+}
+
+func (j *indexJob) notifyLocked() {
+	p := &j.report.Progress
+	if took := time.Since(j.start).Seconds(); took > 0 && j.report.Done > j.known {
+		p.Rate = float64(j.report.Done-j.known) / took
+		p.Remains = time.Duration(float64(p.Total-p.Done-p.Failed) / p.Rate * float64(time.Second))
+		j.layer.mu.Lock()
+		j.layer.rate = p.Rate
+		j.layer.mu.Unlock()
+	}
+	if j.tell != nil {
+		j.tell(*p)
+	}
+}
+
+// Stale lists index sets on disk that no layer of this engine uses: embeddings of other models or of
+// earlier versions of a source.
+func (e *Engine) Stale() ([]index.Key, error) {
+	used := map[index.Key]bool{}
+	e.mu.RLock()
+	for _, l := range e.layers {
+		for _, z := range l.zooms {
+			used[index.Key{Layer: l.info.ID, Version: l.info.Version, Model: e.model.Digest, Preprocessing: e.model.Preprocessing, Zoom: z, Dimension: e.model.Dimension}] = true
+		}
+	}
+	e.mu.RUnlock()
+	all, err := e.store.Sets()
+	if err != nil {
+		return nil, err
+	}
+	var out []index.Key
+	for _, k := range all {
+		if !used[k] {
+			out = append(out, k)
+		}
+	}
+	return out, nil
+}
+
+// MayIndex says whether a layer's source allows fetching an area to embed it; ErrForbidden with the reason
+// if not.
+func (e *Engine) MayIndex(id string) error {
+	l, err := e.layer(id)
+	if err != nil {
+		return err
+	}
+	return l.bulk()
+}
