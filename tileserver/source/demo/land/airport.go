@@ -12,7 +12,7 @@ func (w *World) airport(outline []vec, f frame) {
 	r := w.rng
 	grass := &draw.Mat{C: w.pal.grass.Mix(w.pal.dry, float32(between(r, .2, .7))), D: w.pal.dry, Size: 80, Sharp: 1.2, Grain: .06, Mid: .07, Large: .1}
 	w.poly(onGround, outline, grass, -1)
-	w.label("airport", w.shrink(outline, 14))
+	w.label("airport", f.all())
 	if r.IntN(2) == 0 {
 		f.y = f.y.mul(-1)
 	}
@@ -20,7 +20,7 @@ func (w *World) airport(outline []vec, f frame) {
 	taxi := &draw.Mat{C: pick(r, rgb{140, 138, 134}, rgb{158, 154, 146}, rgb{122, 122, 122}), D: rgb{120, 118, 114}, Size: 40, Sharp: 1, Grain: .05, Mid: .05}
 	apron := &draw.Mat{C: pick(r, rgb{172, 168, 160}, rgb{160, 158, 152}, rgb{186, 180, 168}), D: rgb{140, 136, 130}, Size: 30, Sharp: 1, Grain: .04, Mid: .05, SA: 0}
 	hy := f.hy
-	ry := hy - 62 // the runway's middle line
+	ry := hy - 46 // the runway's middle line
 	long := f.hx - 20
 	const half = 22.5
 	edge := f.rect(-long, ry-half-7, long, ry+half+7)
@@ -60,7 +60,7 @@ func (w *World) airport(outline []vec, f frame) {
 		w.brick(onMark, f.at(x, ry), f.x, 30, .9, white, -1)
 	}
 	// Parallel taxiway and its links.
-	ty := ry - 92
+	ty := ry - 82
 	yellow := &draw.Mat{C: rgb{196, 176, 84}, Grain: .05}
 	band := func(p []vec, width float64) {
 		w.poly(onLot, ribbon(p, width+8), &draw.Mat{C: taxi.C.Mul(.86), Grain: .05, Mid: .06}, -1)
@@ -80,8 +80,8 @@ func (w *World) airport(outline []vec, f frame) {
 	// Apron with the terminal at the far side.
 	aw := min(long*between(r, .42, .6), 470)
 	ax := between(r, -.25, .25) * long
-	ay := ty - 40 // near edge of the apron
-	depth := min(between(r, 105, 135), hy+ay-62)
+	ay := ty - 27 // near edge of the apron
+	depth := min(between(r, 105, 135), hy+ay-70)
 	band([]vec{f.at(ax-aw*.6, ty), f.at(ax-aw*.6, ay-20)}, 20)
 	band([]vec{f.at(ax+aw*.6, ty), f.at(ax+aw*.6, ay-20)}, 20)
 	if depth < 50 {
@@ -167,18 +167,4 @@ func (w *World) aircraft(at, nose vec, size float64) {
 	w.poly(onTop, p, body, 5)
 	tail := pick(r, rgb{60, 84, 140}, rgb{160, 50, 46}, rgb{214, 214, 210}, rgb{70, 120, 110}, rgb{196, 130, 50})
 	w.brick(onTop, f.at(-.86*k, 0), n, .26*k, .045*k, tail, 9)
-}
-
-// shrink moves a ring's corners towards its middle by some metres.
-func (w *World) shrink(p []vec, by float64) []vec {
-	mid := vec{}
-	for _, q := range p {
-		mid = mid.add(q.mul(1 / float64(len(p))))
-	}
-	out := make([]vec, len(p))
-	for i, q := range p {
-		d := mid.sub(q)
-		out[i] = q.add(vec{math.Copysign(by, d.u), math.Copysign(by, d.v)})
-	}
-	return out
 }

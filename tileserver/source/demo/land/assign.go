@@ -126,22 +126,34 @@ func (w *World) airfield(free []*cell) []*cell {
 	for _, c := range best {
 		c.use = "airport"
 	}
-	q := inset([4]vec{first.q[0], last.q[1], last.q[2], first.q[3]}, 16)
-	// The arterials north and south bend; keep clear of all of their crossings.
-	f := fit(q)
-	for _, c := range best {
-		for _, n := range c.q {
-			f.hy = min(f.hy, math.Abs(n.sub(f.o).dot(f.y))-16)
-		}
-	}
-	outline := []vec{}
-	for _, c := range best {
-		outline = append(outline, c.q[0])
-	}
-	outline = append(outline, last.q[1], last.q[2])
-	for k := len(best) - 1; k >= 0; k-- {
-		outline = append(outline, best[k].q[3])
-	}
+	w.straighten(first.i, last.i+1, first.j)
+	f := fit(inset([4]vec{first.q[0], last.q[1], last.q[2], first.q[3]}, 17))
+	outline := f.all()
 	w.airport(outline, f)
 	return slices.DeleteFunc(free, func(c *cell) bool { return c.use == "airport" })
+}
+
+// straighten puts the crossings of row lines j and j+1 between column lines i0 and i1 on two parallel lines, far
+// enough apart for an airport.
+func (w *World) straighten(i0, i1, j int) {
+	const depth = 415
+	p := &w.plan
+	a := lerp(p.nodes[i0][j], p.nodes[i0][j+1], .5)
+	b := lerp(p.nodes[i1][j], p.nodes[i1][j+1], .5)
+	n := b.sub(a).unit().perp()
+	if n.v < 0 {
+		n = n.mul(-1)
+	}
+	for i := i0; i <= i1; i++ {
+		m := lerp(a, b, float64(i-i0)/float64(i1-i0))
+		p.nodes[i][j] = m.sub(n.mul(depth / 2))
+		p.nodes[i][j+1] = m.add(n.mul(depth / 2))
+	}
+	for _, c := range p.cells {
+		if c.i >= 0 {
+			c.q = [4]vec{p.nodes[c.i][c.j], p.nodes[c.i+1][c.j], p.nodes[c.i+1][c.j+1], p.nodes[c.i][c.j+1]}
+			continue
+		}
+		c.q[1], c.q[2] = p.nodes[0][c.j], p.nodes[0][c.j+1]
+	}
 }

@@ -49,9 +49,9 @@ func (w *World) houses(q [4]vec, class string) {
 	r := w.rng
 	dense := class == "dense residential area"
 	ground := w.pal.lawn
-	lotW, lotD, street := between(r, 21, 28), between(r, 29, 36), 7.0
-	houseW, houseD := between(r, 12, 15), between(r, 9.5, 12)
-	trees, pools := 1.9, .12
+	lotW, lotD, street := between(r, 19, 25), between(r, 26, 32), 7.0
+	houseW, houseD := between(r, 12.5, 16), between(r, 10, 13)
+	trees, pools := between(r, 2, 4.5), pick(r, .04, .12, .3)
 	if dense {
 		lotW, lotD, street = between(r, 10.5, 14), between(r, 15, 20), 6.5
 		houseW, houseD = lotW-between(r, .4, 2.4), between(r, 9, 11.5)
@@ -97,7 +97,7 @@ func (w *World) houses(q [4]vec, class string) {
 		for s := .03; s < .97; s += between(r, 7, 34) / long { // parked cars
 			p, p2 := bent(s, mid), bent(s+.004, mid)
 			d := p2.sub(p).unit()
-			w.car(onFloor, p.add(d.perp().mul(pick(r, -1.0, 1.0)*(street/2-1.3))), d)
+			w.parked(onFloor, p.add(d.perp().mul(pick(r, -1.0, 1.0)*(street/2-1.3))), d)
 		}
 		for _, side := range [...]float64{-1, 1} {
 			count := int(long / lotW)
@@ -151,7 +151,7 @@ func (w *World) lot(f frame, width, depth float64, set []rgb, dense bool, trees,
 		x := pick(r, -1.0, 1.0) * (f.hx - 2.6)
 		w.poly(onLot, f.rect(x-1.7, back, x+1.7, f.hy+1), w.pal.yard, -1)
 		if r.IntN(2) == 0 {
-			w.car(onFloor, f.at(x, f.hy-3.4), f.y)
+			w.parked(onFloor, f.at(x, f.hy-3.4), f.y)
 		}
 	}
 	if dense && r.IntN(3) == 0 { // yard buildings
@@ -218,7 +218,7 @@ func (w *World) estate(q [4]vec) {
 				w.poly(onLot, oval(p, 8.5, 6, 5, 14), w.pal.pave, -1)
 				w.poly(onMark, oval(p, 6, 3.6, 4, 14), w.pal.pool, -1)
 			}
-			w.car(onFloor, f.at(between(r, -3, 3), hy+4), f.x)
+			w.parked(onFloor, f.at(between(r, -3, 3), hy+4), f.x)
 			for range 16 {
 				a, d := between(r, 0, 6.28), between(r, 19, 44)
 				p := c.add(vec{math.Cos(a) * d, math.Sin(a) * d})

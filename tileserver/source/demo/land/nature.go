@@ -55,7 +55,7 @@ func (w *World) forest(q [4]vec) {
 			t := float64(k) / 24
 			line = append(line, lerp(a, b, t).add(b.sub(a).unit().perp().mul(24*math.Sin(t*7+ph)*math.Sin(t*math.Pi))))
 		}
-		w.poly(onBridge, ribbon(line, 5), w.pal.bare, 0)
+		w.poly(onBridge, ribbon(line, 6), w.pal.bare, 0)
 	}
 }
 

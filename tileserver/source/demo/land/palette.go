@@ -42,7 +42,7 @@ func newPalette(r *rand.Rand) palette {
 	s := pick(r,
 		season{rgb{82, 98, 60}, rgb{118, 116, 78}, []rgb{{54, 78, 46}, {64, 88, 50}, {46, 68, 44}, {78, 94, 56}}},  // spring
 		season{rgb{86, 100, 58}, rgb{142, 130, 88}, []rgb{{48, 70, 42}, {58, 80, 46}, {42, 62, 40}, {70, 84, 50}}}, // summer
-		season{rgb{98, 98, 64}, rgb{132, 116, 82}, []rgb{{62, 74, 44}, {92, 88, 50}, {112, 84, 48}, {52, 66, 42}}}, // early autumn
+		season{rgb{98, 98, 64}, rgb{132, 116, 82}, []rgb{{54, 70, 42}, {74, 80, 46}, {92, 80, 48}, {48, 62, 40}}},  // early autumn
 		season{rgb{72, 92, 62}, rgb{108, 108, 80}, []rgb{{40, 66, 48}, {50, 78, 54}, {36, 58, 46}, {60, 84, 60}}},  // cool
 	)
 	soil := pick(r, rgb{150, 124, 94}, rgb{138, 112, 88}, rgb{164, 128, 96}, rgb{134, 120, 100})
@@ -54,7 +54,7 @@ func newPalette(r *rand.Rand) palette {
 		mud: soil.Mul(.85), foam: rgb{226, 230, 228}, crowns: s.crowns,
 		asphalt: pick(r, rgb{98, 98, 98}, rgb{112, 110, 108}, rgb{88, 90, 94}), concrete: rgb{172, 168, 158}, kerb: rgb{150, 146, 138}, paving: rgb{158, 148, 136}}
 	p.meadow = &draw.Mat{C: p.grass, D: p.dry, Size: 60, Bias: -.2, Sharp: 1.2, Grain: .09, Mid: .12, Large: .12}
-	p.lawn = &draw.Mat{C: p.grass.Mul(1.02), D: p.dry, Size: 22, Bias: -.25, Sharp: 1, Grain: .08, Mid: .1}
+	p.lawn = &draw.Mat{C: p.grass.Mix(rgb{72, 98, 54}, .45), D: p.dry, Size: 22, Bias: -.32, Sharp: 1, Grain: .08, Mid: .1}
 	p.turf = &draw.Mat{C: p.grass.Mix(rgb{70, 112, 58}, .6), D: p.dry, Size: 18, Bias: -.42, Sharp: .8, Grain: .06, Mid: .05}
 	p.road = &draw.Mat{C: p.asphalt, D: p.asphalt.Mul(1.14), Size: 26, Sharp: 1.6, Grain: .06, Mid: .06}
 	p.street = &draw.Mat{C: p.asphalt.Mul(1.08), D: p.asphalt.Mul(.92), Size: 18, Sharp: 1.4, Grain: .07, Mid: .08}

@@ -43,25 +43,32 @@ func length(p []vec) float64 {
 var carPaint = []rgb{{222, 222, 220}, {228, 228, 226}, {40, 42, 46}, {62, 64, 68}, {128, 130, 132}, {168, 170, 172},
 	{150, 40, 36}, {44, 66, 116}, {86, 100, 110}, {190, 186, 170}, {30, 34, 44}, {52, 80, 66}, {196, 150, 60}}
 
-// car parks one car, sometimes a van.
+// car draws a car on a lane, sometimes a lorry.
 func (w *World) car(l layer, at, dir vec) {
+	if w.rng.IntN(14) == 0 {
+		h := 3.6
+		if l == onDeck {
+			h = 11.6
+		}
+		w.brick(l, at, dir, between(w.rng, 6, 11), 2.5, vary(w.rng, pick(w.rng, rgb{222, 222, 218}, rgb{196, 196, 192}, rgb{80, 100, 140}), .1), h)
+		return
+	}
+	w.parked(l, at, dir)
+}
+
+// parked draws a car.
+func (w *World) parked(l layer, at, dir vec) {
 	r := w.rng
 	col := vary(r, carPaint[r.IntN(len(carPaint))], .1)
 	d := dir.unit()
 	long, wide := between(r, 4, 4.9), 1.95
-	if r.IntN(14) == 0 {
-		long, wide = between(r, 6, 11), 2.5
-		col = rgb{222, 222, 218}
-	}
 	h := 1.6
 	if l == onDeck {
 		h = 9.6
 	}
 	w.brick(l, at, d, long, wide, col, h)
-	if long < 5 { // the windscreen and the rear window
-		w.brick(l, at.add(d.mul(long*.17)), d, .9, 1.6, rgb{38, 44, 52}, h)
-		w.brick(l, at.sub(d.mul(long*.36)), d, .6, 1.5, rgb{46, 50, 58}, h)
-	}
+	w.brick(l, at.add(d.mul(long*.17)), d, .9, 1.6, rgb{38, 44, 52}, h) // windscreen
+	w.brick(l, at.sub(d.mul(long*.36)), d, .6, 1.5, rgb{46, 50, 58}, h)
 }
 
 // roadKind is how a road looks.

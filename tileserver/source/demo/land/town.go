@@ -33,7 +33,7 @@ func (w *World) parking(f frame, full float64) {
 					w.brick(onMark, f.at(c-stall/2, y), f.y, depth, .22, line, -1)
 					if r.Float64() < local {
 						d := f.y.mul(pick(r, 1.0, 1.0, -1.0))
-						w.car(onFloor, f.at(c+between(r, -.15, .15), y+between(r, -.4, .4)), d)
+						w.parked(onFloor, f.at(c+between(r, -.15, .15), y+between(r, -.4, .4)), d)
 					}
 				}
 				if s == 1 && k+1 < rows {
