@@ -40,8 +40,8 @@ type scratch struct {
 	buf    [2][]byte
 }
 
-func (s *scratch) wide(n int) []byte { return grow(&s.buf[0], n) }
-func (s *scratch) row(n int) []byte  { return grow(&s.buf[1], n) }
+func (s *scratch) wide(n int) []byte   { return grow(&s.buf[0], n) }
+func (s *scratch) narrow(n int) []byte { return grow(&s.buf[1], n) }
 
 func grow(b *[]byte, n int) []byte {
 	if cap(*b) < n {

@@ -20,20 +20,10 @@ import (
 	"github.com/tilescout/tilescout/encoder"
 	"github.com/tilescout/tilescout/encoder/bundled"
 	"github.com/tilescout/tilescout/encoder/encodertest"
-	"github.com/tilescout/tilescout/encoder/onnxruntime"
 )
-
-// needLibrary skips a test on a machine without ONNX Runtime.
-func needLibrary(t testing.TB) {
-	t.Helper()
-	if _, err := onnxruntime.Find(onnxruntime.Search{}); err != nil {
-		t.Skip(err)
-	}
-}
 
 func openTiny(t testing.TB) *encoder.Encoder {
 	t.Helper()
-	needLibrary(t)
 	dir := t.TempDir()
 	encodertest.WriteModel(t, dir)
 	return open(t, dir)
@@ -41,7 +31,6 @@ func openTiny(t testing.TB) *encoder.Encoder {
 
 func openBundled(t testing.TB) *encoder.Encoder {
 	t.Helper()
-	needLibrary(t)
 	if _, err := fs.Stat(bundled.FS(), "model.json"); err != nil {
 		t.Skip("the bundled model has not been made yet: ", err)
 	}
@@ -50,7 +39,7 @@ func openBundled(t testing.TB) *encoder.Encoder {
 
 func open(t testing.TB, model string) *encoder.Encoder {
 	t.Helper()
-	e, err := encoder.Open(t.Context(), encoder.Options{Model: model})
+	e, err := encoder.Open(t.Context(), encoder.Options{Model: model, Library: encodertest.Library(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,13 +153,14 @@ func TestOpenBroken(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
+			lib := ""
 			if strings.HasPrefix(c.says, "does not run") {
-				needLibrary(t)
+				lib = encodertest.Library(t)
 			}
 			dir := t.TempDir()
 			encodertest.WriteModel(t, dir)
 			c.spoil(t, dir)
-			_, err := encoder.Open(t.Context(), encoder.Options{Model: dir})
+			_, err := encoder.Open(t.Context(), encoder.Options{Model: dir, Library: lib})
 			if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("Open = %v, want one line with %q, kind %v", err, c.says, c.kind)
 			}
@@ -200,7 +190,6 @@ func TestOpenNoLibrary(t *testing.T) {
 }
 
 func TestDigest(t *testing.T) {
-	needLibrary(t)
 	dir := t.TempDir()
 	encodertest.WriteModel(t, dir)
 	first := open(t, dir).Model()
@@ -215,11 +204,11 @@ func TestDigest(t *testing.T) {
 }
 
 func TestDevice(t *testing.T) {
-	needLibrary(t)
+	lib := encodertest.Library(t)
 	dir := t.TempDir()
 	encodertest.WriteModel(t, dir)
 	for _, device := range []string{"cuda", "tensorrt", "coreml", "directml", "openvino"} {
-		e, err := encoder.Open(t.Context(), encoder.Options{Model: dir, Device: device})
+		e, err := encoder.Open(t.Context(), encoder.Options{Model: dir, Library: lib, Device: device})
 		if err == nil { // a machine that has it
 			if got := e.Model().Provider; got != device {
 				t.Errorf("device %s runs on %s", device, got)
@@ -233,11 +222,11 @@ func TestDevice(t *testing.T) {
 			}
 		}
 	}
-	if _, err := encoder.Open(t.Context(), encoder.Options{Model: dir, Device: "abacus"}); !errors.Is(err, tilescout.ErrBadInput) {
+	if _, err := encoder.Open(t.Context(), encoder.Options{Model: dir, Library: lib, Device: "abacus"}); !errors.Is(err, tilescout.ErrBadInput) {
 		t.Errorf("Open on abacus = %v, want %v", err, tilescout.ErrBadInput)
 	}
 	var notices []string
-	e, err := encoder.Open(t.Context(), encoder.Options{Model: dir, Device: "auto", Notice: func(s string) { notices = append(notices, s) }})
+	e, err := encoder.Open(t.Context(), encoder.Options{Model: dir, Library: lib, Device: "auto", Notice: func(s string) { notices = append(notices, s) }})
 	if err != nil {
 		t.Fatal(err)
 	}

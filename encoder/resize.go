@@ -149,45 +149,52 @@ func (r *resizer) kernel(k kernelKey) *kernel {
 	return res
 }
 
-// resize writes the model's input, Size × Size × 3 bytes RGB, into out. The result is byte for byte that of Pillow:
-// the horizontal pass comes first, is rounded to 8 bits, and only the rows that the vertical pass reads are made.
-func (r *resizer) resize(out []byte, p *pixels, scratch *scratch) {
+// verticalFirst says which pass Pillow makes first; each is rounded to 8 bits, so the order shows. Versions before 13
+// always made the horizontal one first. The rule was found by trying 1,465 sizes on Pillow 13.0.0; no square tile meets it.
+func verticalFirst(w, h, width, height int) bool {
+	return height < h && h-height > 2*(w-width)
+}
+
+// resize writes the model's input, Size × Size × 3 bytes RGB, into out. The result is byte for byte that of Pillow 13.
+// Only the rows and columns that are kept are made.
+func (r *resizer) resize(out []byte, p *pixels, s *scratch) {
 	size := r.Size
 	width, height, left, top := r.window(p.w, p.h)
-	src, h := p.pix, p.h
-	rowBytes := 4 * p.w
-	firstRow := 0
-	var rows *kernel
-	if height != p.h || top != 0 {
-		rows = r.kernel(kernelKey{r.Filter, p.h, height, top, size})
-		firstRow = int(rows.first[0])
-		h = int(rows.first[size-1]) + rows.taps - firstRow
-		if h+firstRow > p.h {
-			h = p.h - firstRow
-		}
-		src = src[firstRow*rowBytes:]
-	}
+	var across, down *kernel // nil where that side keeps its size
 	if width != p.w || left != 0 {
-		k := r.kernel(kernelKey{r.Filter, p.w, width, left, size})
-		dst := scratch.wide(4*size*h + slack)
-		for y := range h {
-			horizontal(dst[y*4*size:], src[y*rowBytes:], k)
+		across = r.kernel(kernelKey{r.Filter, p.w, width, left, size})
+	}
+	if height != p.h || top != 0 {
+		down = r.kernel(kernelKey{r.Filter, p.h, height, top, size})
+	}
+	pix, w, h := p.pix, p.w, p.h
+	if down != nil && verticalFirst(p.w, p.h, width, height) {
+		pix, h, down = passDown(s.wide(4*w*size+slack), pix, down, w, h), size, nil
+	}
+	if across != nil {
+		first, last := 0, h
+		if down != nil {
+			first, last = int(down.first[0]), min(h, int(down.first[size-1])+down.taps)
 		}
-		src, rowBytes = dst, 4*size
-	}
-	if rows == nil {
-		for y := range size {
-			packRGB(out[y*3*size:][:3*size], src[y*rowBytes:])
+		dst := s.narrow(4*size*h + slack)
+		for y := first; y < last; y++ {
+			horizontal(dst[4*y*size:], pix[4*y*w:], across)
 		}
-		return
+		pix, w = dst, size
 	}
-	row := scratch.row(4*size + slack)
-	for y := range size {
-		from := int(rows.first[y]) - firstRow
-		coef := rows.coef[y*rows.taps:][:min(rows.taps, h-from)]
-		vertical(row, src[from*rowBytes:], coef, rowBytes, 4*size)
-		packRGB(out[y*3*size:][:3*size], row)
+	if down != nil {
+		pix = passDown(s.wide(4*w*size+slack), pix, down, w, h)
 	}
+	packRGB(out[:3*size*size], pix)
+}
+
+// passDown makes the rows of a kernel from h rows of w pixels.
+func passDown(dst, pix []byte, k *kernel, w, h int) []byte {
+	for y, first := range k.first {
+		coef := k.coef[y*k.taps:][:min(k.taps, h-int(first))]
+		vertical(dst[4*y*w:], pix[4*int(first)*w:], coef, 4*w, 4*w)
+	}
+	return dst
 }
 
 // packRGB drops every fourth byte.

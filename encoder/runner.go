@@ -245,9 +245,9 @@ func (r *runner) runImages(ctx context.Context, batch []*job) {
 
 // finish gives a job's buffer back and its result out.
 func (r *runner) finish(j *job, embedding []float32, err error) {
-	if j.pixels != nil {
-		r.buffer.Put(&j.pixels)
+	if pixels := j.pixels; pixels != nil {
 		j.pixels = nil
+		r.buffer.Put(&pixels)
 	}
 	if err != nil {
 		embedding = nil

@@ -186,11 +186,7 @@ func split(text string) []word {
 }
 
 func isApostrophe(r rune) bool {
-	switch r {
-	case '\'', '’', '‘', 'ʼ', '`', '´':
-		return true
-	}
-	return false
+	return r == '\'' || r == '’'
 }
 
 func normal(list []word) []string {
