@@ -1,0 +1,140 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/tilescout/tilescout/geo"
+	"github.com/tilescout/tilescout/tileserver"
+)
+
+var idPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+
+// maxLayers bounds the labels of metrics and the length of capabilities (SEC reference §9).
+const maxLayers = 256
+
+// validate returns the first thing that is wrong, with its place where d knows it.
+func (c Config) validate(d *decoder) error {
+	if err := checkListen(c.Listen); err != nil {
+		return d.errorf("listen", "listen: %v", err)
+	}
+	for _, address := range []struct {
+		key, publicURL, basePath string
+		trusted                  []string
+	}{{"publicURL", c.PublicURL, "", nil}, {"basePath", "", c.BasePath, nil}, {"trustedProxies", "", "", c.TrustedProxies}} {
+		if _, err := tileserver.NewAddress(address.publicURL, address.basePath, address.trusted); err != nil {
+			return d.errorf(address.key, "%s: %s", address.key, message(err))
+		}
+	}
+	if c.Limits.Connections < 0 || c.Limits.CacheMB < 0 || c.Limits.CacheMB > 1<<20 || c.Limits.DrainDelay < 0 {
+		return d.errorf("limits", "limits: a number that is negative or beyond reason")
+	}
+	if n := len(c.Layers) + len(c.Searches); n > maxLayers {
+		return d.errorf("layers", "%d layers and searches: more than %d", n, maxLayers)
+	}
+	where := map[string]string{} // id → path of who has it
+	for i, l := range c.Layers {
+		at := fmt.Sprintf("layers[%d]", i)
+		if err := l.Spec.Validate(); err != nil {
+			return d.errorf(at, "%s", message(err))
+		}
+		if err := claim(where, l.ID, at); err != nil {
+			return d.errorf(at+".id", "%v", err)
+		}
+		if err := l.Index.check(); err != nil {
+			return d.errorf(at+".index", "layer %q: index: %v", l.ID, err)
+		}
+	}
+	for i, s := range c.Searches {
+		at := fmt.Sprintf("searches[%d]", i)
+		if !idPattern.MatchString(s.ID) {
+			return d.errorf(at, "search %q: id must be 1 to 63 of a-z, 0-9, _ and -, the first a letter or digit", s.ID)
+		}
+		if by, ok := where[s.Layer]; !ok || !strings.HasPrefix(by, "layers") {
+			return d.errorf(at, "search %q: there is no layer %q", s.ID, s.Layer)
+		}
+		if err := claim(where, s.ID, at); err != nil {
+			return d.errorf(at+".id", "%v", err)
+		}
+		if err := s.check(); err != nil {
+			return d.errorf(at, "search %q: %v", s.ID, err)
+		}
+	}
+	return nil
+}
+
+// claim gives an id to the one at a path, unless another has it.
+func claim(where map[string]string, id, at string) error {
+	if by, taken := where[id]; taken {
+		return fmt.Errorf("the id %q is taken by %s", id, by)
+	}
+	where[id] = at
+	return nil
+}
+
+// message is the text of an error without its kind, which is added again.
+func message(err error) string { return strings.TrimSuffix(err.Error(), ": bad input") }
+
+func checkListen(s string) error {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return fmt.Errorf("%q: want host:port", s)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("%q: the port is not a number from 0 to 65535", s)
+	}
+	return nil
+}
+
+func (ix Index) check() error {
+	if len(ix.Zooms) > 8 {
+		return fmt.Errorf("%d zooms: more than 8", len(ix.Zooms))
+	}
+	seen := map[int]bool{}
+	for _, z := range ix.Zooms {
+		if z < 0 || z > int(geo.MaxZoom) || seen[z] {
+			return fmt.Errorf("zooms %v: want different ones from 0 to %d", ix.Zooms, geo.MaxZoom)
+		}
+		seen[z] = true
+	}
+	if len(ix.Bounds) == 0 {
+		return nil
+	}
+	var parts []string
+	for _, f := range ix.Bounds {
+		parts = append(parts, strconv.FormatFloat(f, 'f', -1, 64))
+	}
+	b, err := geo.ParseBBox(strings.Join(parts, ","))
+	if err != nil {
+		return fmt.Errorf("bounds: %s", message(err))
+	}
+	if b.South >= b.North || b.West == b.East {
+		return fmt.Errorf("bounds %v are empty: the order is west, south, east, north", ix.Bounds)
+	}
+	return nil
+}
+
+func (s Search) check() error {
+	if len(s.Q) == 0 {
+		return fmt.Errorf("q is missing: say what to search for")
+	}
+	if len(s.Q)+len(s.Not) > 16 {
+		return fmt.Errorf("%d prompts: more than 16", len(s.Q)+len(s.Not))
+	}
+	for _, q := range append(append(Texts{}, s.Q...), s.Not...) {
+		if strings.TrimSpace(q) == "" || len(q) > 512 {
+			return fmt.Errorf("a prompt is 1 to 512 bytes of text")
+		}
+	}
+	if !(s.Threshold >= 0 && s.Threshold <= 1) {
+		return fmt.Errorf("threshold %v: want 0 to 1", s.Threshold)
+	}
+	switch s.Style {
+	case "", "heat", "grid", "outline":
+		return nil
+	}
+	return fmt.Errorf("style %q: want heat, grid or outline", s.Style)
+}
