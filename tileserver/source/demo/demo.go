@@ -106,7 +106,7 @@ func Ensure(ctx context.Context, dir string, o Options, progress func(done, tota
 		return Scene{}, fmt.Errorf("demo: make the folder: %w", err)
 	}
 	world := land.New(o.Seed, o.Width, o.Height)
-	truth, err := truthOf(world, at).MarshalJSON()
+	truth, err := Truth(world).MarshalJSON()
 	if err != nil {
 		return Scene{}, fmt.Errorf("demo: encode the truth: %w", err)
 	}

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -16,8 +17,9 @@ import (
 	"github.com/tilescout/tilescout/tileserver/source/demo/land"
 )
 
-// truthOf is the ground truth as polygons in degrees with the property "class".
-func truthOf(w *land.World, at place) *geojson.FeatureCollection {
+// Truth is the ground truth of a world as polygons in degrees with the property "class".
+func Truth(w *land.World) *geojson.FeatureCollection {
+	at := placeOf(w.Width, w.Height)
 	fc := geojson.NewFeatureCollection()
 	for i, f := range w.Features {
 		ring := make(orb.Ring, 0, len(f.Ring)+1)
@@ -34,6 +36,17 @@ func truthOf(w *land.World, at place) *geojson.FeatureCollection {
 		fc.Append(feature)
 	}
 	return fc
+}
+
+// Window is the bound in degrees of a window of a world's picture, given in pixels.
+func Window(w *land.World, x0, y0, x1, y1 float64) orb.Bound {
+	at := placeOf(w.Width, w.Height)
+	return orb.Bound{Min: at.lonLat(x0, y1), Max: at.lonLat(x1, y0)}
+}
+
+// TilePixels is the side in pixels of the picture of a tile at a zoom.
+func TilePixels(z maptile.Zoom) float64 {
+	return 2 * math.Pi * orb.EarthRadius / float64(uint64(1)<<z) / pixelSize
 }
 
 // ReadTruth reads the GeoJSON that Ensure wrote.
@@ -94,7 +107,11 @@ func ruleOf(class string) rule {
 
 // Labels says which classes a tile shows, by class name; a class that is not listed is negative.
 func Labels(truth *geojson.FeatureCollection, t maptile.Tile) []Label {
-	b := t.Bound()
+	return LabelsWithin(truth, t.Bound())
+}
+
+// LabelsWithin is Labels for any window of a tile's size.
+func LabelsWithin(truth *geojson.FeatureCollection, b orb.Bound) []Label {
 	whole := (b.Max[0] - b.Min[0]) * (b.Max[1] - b.Min[1])
 	byClass := map[string]*Label{}
 	for _, f := range truth.Features {
