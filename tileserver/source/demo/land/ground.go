@@ -38,7 +38,7 @@ func (c *curve) value(t float64) float64 {
 // ground paints what lies under everything: open land, sea with its shore, river with its banks.
 func (w *World) ground(c *draw.Canvas) {
 	p, n := &w.plan, w.noise
-	land := draw.Mat{C: w.pal.grass, D: w.pal.dry, Size: 90, Bias: -.05, Sharp: 1.3, Grain: .09, Mid: .14, Large: .12}
+	land := draw.Mat{C: w.pal.grass, D: w.pal.dry, Size: 90, Bias: -.22, Sharp: 1.3, Grain: .09, Mid: .14, Large: .12}
 	for y := range c.H {
 		py := c.Y0 + y
 		fy := (float32(py) + .5) * GSD
@@ -141,4 +141,33 @@ func (w *World) waterAt(n *draw.Noise, fx, fy float32, px, py int, d, r, v, beac
 		}
 	}
 	return col
+}
+
+// sea is deep water inside a ring: a basin or a dredged channel, as the open sea looks.
+type sea struct {
+	w *World
+	p []draw.Pt
+}
+
+// Bounds of the ring.
+func (s *sea) Bounds() draw.Box { return (&draw.Poly{P: s.p}).Bounds() }
+
+// Paint fills it with water.
+func (s *sea) Paint(c *draw.Canvas) {
+	c.Cover([][]draw.Pt{s.p}, func(y, x int, cov []float32) {
+		py := c.Y0 + y
+		fy := (float32(py) + .5) * c.GSD
+		for i, a := range cov {
+			px := c.X0 + x + i
+			fx := (float32(px) + .5) * c.GSD
+			q := s.w.inverse(float64(fx), float64(fy))
+			d := min(float32(q.u-s.w.plan.coast.value(q.v)), -70)
+			river := float32(math.Abs(q.v-s.w.plan.river.value(q.u)) - s.w.plan.half.value(q.u))
+			o := y*c.W + x + i
+			c.Pix[o] = c.Pix[o].Mix(s.w.waterAt(s.w.noise, fx, fy, px, py, d, river, 0, 0), a)
+			if a > .5 {
+				c.Hgt[o] = 0
+			}
+		}
+	})
 }

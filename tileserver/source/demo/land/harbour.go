@@ -74,11 +74,11 @@ func (w *World) ship(at, bow vec, long float64, wake bool) {
 	l, b := long/2, long*.072
 	hull := pick(r, rgb{120, 54, 46}, rgb{50, 62, 84}, rgb{70, 72, 74}, rgb{84, 96, 90}, rgb{44, 48, 52})
 	if wake {
-		foam := &draw.Mat{C: rgb{206, 216, 216}, D: w.pal.sea.Mix(w.pal.foam, .3), Size: 9, Bias: .1, Sharp: 2, Grain: .08}
+		foam := &draw.Mat{C: w.pal.sea.Mix(w.pal.foam, .34), D: rgb{200, 212, 212}, Size: 7, Bias: -.3, Sharp: 2.6, Grain: .08}
 		for _, s := range [...]float64{-1, 1} {
-			w.poly(onLot, []vec{f.at(l, 0), f.at(l*.4, s*b*1.6), f.at(-l*1.8, s*b*5), f.at(-l*1.8, s*b*4.4), f.at(l*.3, s*b)}, foam, -1)
+			w.poly(onLot, []vec{f.at(l, 0), f.at(l*.4, s*b*1.5), f.at(-l*1.15, s*b*3), f.at(-l*1.15, s*b*2.7), f.at(l*.3, s*b)}, foam, -1)
 		}
-		w.poly(onLot, []vec{f.at(-l*.9, b*.8), f.at(-l*5, b*.5), f.at(-l*5, -b*.5), f.at(-l*.9, -b*.8)}, foam, -1)
+		w.poly(onLot, []vec{f.at(-l*.9, b*.8), f.at(-l*2.6, b*.3), f.at(-l*2.6, -b*.3), f.at(-l*.9, -b*.8)}, foam, -1)
 	}
 	out := []vec{f.at(l, 0), f.at(l*.93, b*.5), f.at(l*.8, b*.9), f.at(l*.6, b), f.at(-l*.92, b), f.at(-l, b*.7), f.at(-l, -b*.7), f.at(-l*.92, -b), f.at(l*.6, -b), f.at(l*.8, -b*.9), f.at(l*.93, -b*.5)}
 	w.poly(onFloor, out, &draw.Mat{C: hull, Grain: .05}, 7)
@@ -148,7 +148,7 @@ func (w *World) port(c *cell) {
 	quay := &draw.Mat{C: vary(r, rgb{166, 162, 152}, .06), D: rgb{134, 128, 118}, Size: 26, Sharp: 1.2, Grain: .05, Mid: .06}
 	gap := (2*half - float64(n)*wide) / float64(n)
 	w.poly(onGround, f.rect(-90, -half, 26, half), quay, 1)
-	w.poly(onGround, f.rect(20, -half-6, out+70, half+6), w.pal.water, -1)
+	w.add(onGround, &sea{w, w.ring(f.rect(20, -half-6, out+40, half+6))})
 	for k := range n {
 		y0 := -half + gap/2 + float64(k)*(wide+gap)
 		end := out * between(r, .82, 1)
@@ -234,9 +234,7 @@ func (w *World) marina(c *cell) {
 	out := between(r, 170, 215)
 	w.label("harbor", f.rect(-30, -half-8, out+26, half+8))
 	w.poly(onGround, f.rect(-60, -half, 12, half), w.pal.pave, 1)
-	m := *w.pal.water
-	m.C = m.C.Mix(w.pal.shallow, .25)
-	w.poly(onGround, f.rect(10, -half, out+10, half), &m, -1)
+	w.add(onGround, &sea{w, w.ring(f.rect(10, -half, out+10, half))})
 	deck := &draw.Mat{C: rgb{176, 168, 154}, Grain: .05}
 	for yy := -half + 26; yy < half-16; yy += between(r, 42, 50) {
 		end := out * between(r, .72, .92)

@@ -177,7 +177,10 @@ func (w *World) lot(f frame, width, depth float64, set []rgb, dense bool, trees,
 // estate draws a few large houses among lawns and trees.
 func (w *World) estate(q [4]vec) {
 	r := w.rng
-	w.poly(onGround, q[:], w.pal.meadow, -1)
+	green := *w.pal.lawn
+	green.C = vary(r, green.C.Mix(w.pal.grass, float32(r.Float64())), .08)
+	green.Size = 50
+	w.poly(onGround, q[:], &green, -1)
 	w.label("sparse residential area", q[:])
 	lane := func(a, b vec) []vec {
 		var p []vec
@@ -210,7 +213,7 @@ func (w *World) estate(q [4]vec) {
 			w.poly(onGround, oval(f, between(r, 24, 36), between(r, 24, 36), 2.6, 20), w.pal.lawn, -1)
 			w.road([]vec{c.add(y.mul(6)), lerp(c, where, .5).add(y.perp().mul(between(r, -8, 8))), where}, roadKind{width: 3.6, lanes: 1, surface: w.pal.yard})
 			col := vary(r, set[r.IntN(len(set))], .12)
-			hx, hy := between(r, 8, 13), between(r, 6, 8.5)
+			hx, hy := between(r, 10, 15), between(r, 7, 9.5)
 			w.house(frame{c, f.x, f.y, hx, hy}, 5, col)
 			w.house(frame{f.at(hx*.7, -hy), f.x, f.y, 5, 7}, 4, col)
 			if r.IntN(2) == 0 {
@@ -228,5 +231,5 @@ func (w *World) estate(q [4]vec) {
 			}
 		}
 	}
-	w.woods(q[:], 9, 3.7, between(r, .05, .3), .9)
+	w.woods(q[:], 8, 3.9, between(r, .12, .5), .9)
 }

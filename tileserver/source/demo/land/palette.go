@@ -16,7 +16,7 @@ type palette struct {
 	asphalt, concrete, kerb, paving rgb
 	meadow, lawn, turf              *draw.Mat // surfaces
 	road, street, yard, pave, bare  *draw.Mat
-	water, pool                     *draw.Mat
+	pool                            *draw.Mat
 	white, steel                    *draw.Mat
 }
 
@@ -53,7 +53,7 @@ func newPalette(r *rand.Rand) palette {
 		sea: sea, shallow: sea.Mix(pick(r, rgb{96, 148, 140}, rgb{110, 140, 124}, rgb{84, 136, 140}), .8), river: river,
 		mud: soil.Mul(.85), foam: rgb{226, 230, 228}, crowns: s.crowns,
 		asphalt: pick(r, rgb{98, 98, 98}, rgb{112, 110, 108}, rgb{88, 90, 94}), concrete: rgb{172, 168, 158}, kerb: rgb{150, 146, 138}, paving: rgb{158, 148, 136}}
-	p.meadow = &draw.Mat{C: p.grass, D: p.dry, Size: 60, Bias: -.2, Sharp: 1.2, Grain: .09, Mid: .12, Large: .12}
+	p.meadow = &draw.Mat{C: p.grass, D: p.dry, Size: 60, Bias: -.34, Sharp: 1.2, Grain: .09, Mid: .12, Large: .12}
 	p.lawn = &draw.Mat{C: p.grass.Mix(rgb{72, 98, 54}, .45), D: p.dry, Size: 22, Bias: -.32, Sharp: 1, Grain: .08, Mid: .1}
 	p.turf = &draw.Mat{C: p.grass.Mix(rgb{70, 112, 58}, .6), D: p.dry, Size: 18, Bias: -.42, Sharp: .8, Grain: .06, Mid: .05}
 	p.road = &draw.Mat{C: p.asphalt, D: p.asphalt.Mul(1.14), Size: 26, Sharp: 1.6, Grain: .06, Mid: .06}
@@ -61,7 +61,6 @@ func newPalette(r *rand.Rand) palette {
 	p.yard = &draw.Mat{C: rgb{150, 146, 138}, D: rgb{124, 118, 108}, Size: 30, Sharp: 1.6, Grain: .06, Mid: .1}
 	p.pave = &draw.Mat{C: p.paving, D: p.paving.Mul(.84), Size: 16, Sharp: 1.5, Grain: .07, Mid: .08}
 	p.bare = &draw.Mat{C: soil, D: soil.Mix(sand, .6), Size: 40, Sharp: 1.4, Grain: .08, Mid: .12, Large: .1}
-	p.water = &draw.Mat{C: sea, D: sea.Mix(p.shallow, .35), Size: 130, Bias: -.15, Sharp: 1, Grain: .08, Mid: .07, Large: .08}
 	p.pool = &draw.Mat{C: rgb{70, 160, 190}, Grain: .05}
 	p.white = &draw.Mat{C: rgb{224, 224, 220}, Grain: .04, Mid: .03}
 	p.steel = &draw.Mat{C: rgb{170, 172, 172}, Grain: .04, Mid: .05}

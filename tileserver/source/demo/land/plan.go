@@ -14,7 +14,8 @@ type plan struct {
 	nodes  [][]vec // crossings of the arterials, by column line and row line
 	bank   int     // row line on the river's upper bank; bank+1 is the lower one
 	cells  []*cell
-	shut   map[[3]int]bool // edges without a road: {0 along u | 1 along v, i, j}
+	shut   map[[3]int]bool // edges inside the airport: {0 along u | 1 along v, i, j}
+	ways   map[[3]int]way  // what runs along the edges
 	ru, rv float64         // half the plan's extent
 }
 
@@ -33,7 +34,10 @@ func (c *cell) mid() vec { return lerp(lerp(c.q[0], c.q[2], .5), lerp(c.q[1], c.
 func at(q [4]vec, s, t float64) vec { return lerp(lerp(q[0], q[1], s), lerp(q[3], q[2], s), t) }
 
 // inset moves every edge of a quadrilateral inwards.
-func inset(q [4]vec, by float64) [4]vec {
+func inset(q [4]vec, by float64) [4]vec { return insetBy(q, [4]float64{by, by, by, by}) }
+
+// insetBy moves edge k, from corner k to the next, inwards by its own distance.
+func insetBy(q [4]vec, by [4]float64) [4]vec {
 	var out [4]vec
 	mid := lerp(lerp(q[0], q[2], .5), lerp(q[1], q[3], .5), .5)
 	type line struct{ p, d vec }
@@ -45,7 +49,7 @@ func inset(q [4]vec, by float64) [4]vec {
 		if n.dot(mid.sub(a)) < 0 {
 			n = n.mul(-1)
 		}
-		edges[k] = line{a.add(n.mul(by)), d}
+		edges[k] = line{a.add(n.mul(by[k])), d}
 	}
 	for k := range q {
 		e, f := edges[(k+3)%4], edges[k]
@@ -116,6 +120,7 @@ func (w *World) layOut() {
 	w.waters()
 	w.grid()
 	w.assign()
+	w.ways()
 	w.shoreZones()
 	w.roads()
 	w.bridges()
@@ -250,7 +255,7 @@ func (w *World) zone(c *cell) {
 	keep := w.rng
 	w.rng = c.rng // a cell's details depend on nothing but the cell
 	defer func() { w.rng = keep }()
-	q := inset(c.q, 15)
+	q := insetBy(c.q, w.verges(c))
 	f := fit(q)
 	switch c.use {
 	case "stadium":

@@ -101,13 +101,13 @@ func (w *World) road(p []vec, k roadKind) {
 		m = w.pal.road
 	}
 	w.poly(surface, ribbon(p, k.width), m, hgt)
-	if k.lanes < 2 {
-		return
-	}
 	lane := k.width / float64(k.lanes)
 	white := rgb{206, 206, 198}
 	r := w.rng
 	for i := range k.lanes + 1 {
+		if k.lanes < 2 {
+			break
+		}
 		off := -k.width/2 + lane*float64(i)
 		edge := i == 0 || i == k.lanes
 		middle := 2*i == k.lanes
@@ -152,38 +152,111 @@ func shift(p []vec, by float64) []vec {
 	return out
 }
 
-// roads draws the arterials along the grid's lines.
-func (w *World) roads() {
+// way is what runs along an edge of the grid.
+type way int
+
+const (
+	noWay way = iota
+	lane
+	arterial
+)
+
+func rural(use string) bool {
+	return use == "forest" || use == "farm" || use == "meadow" || use == "desert" || use == "sparse"
+}
+
+// ways decides for every edge what runs along it: between town cells an arterial, between fields and woods a lane
+// or nothing. Keys are {0 along u | 1 along v, i, j}.
+func (w *World) ways() {
 	p, r := &w.plan, w.rng
-	draw := func(line []vec) {
-		if len(line) >= 2 {
-			w.road(line, roadKind{width: pick(r, 12.5, 14, 16), lanes: 4, walk: 3, traffic: 70})
-			for _, side := range [...]float64{-1, 1} { // street trees
-				along(shift(line, side*10.5), r.Float64()*10, 15, func(at, dir vec) {
-					if r.Float64() < .4 {
-						w.tree(at, between(r, 1.8, 3.4), w.crown())
+	p.ways = map[[3]int]way{}
+	use := map[[2]int]string{}
+	for _, c := range p.cells {
+		use[[2]int{c.i, c.j}] = c.use
+	}
+	open := func(i, j int) bool { u, ok := use[[2]int{i, j}]; return !ok || u == "" || rural(u) }
+	for i, col := range p.nodes {
+		for j := range col {
+			for axis := range 2 {
+				k := [3]int{axis, i, j}
+				p.ways[k] = arterial
+				a, b := [2]int{i, j - 1}, [2]int{i, j} // cells on both sides
+				if axis == 1 {
+					a = [2]int{i - 1, j}
+				}
+				bank := axis == 0 && (j == p.bank || j == p.bank+1)
+				if open(a[0], a[1]) && open(b[0], b[1]) {
+					p.ways[k] = pick(r, lane, noWay, noWay)
+					if bank || i == 0 {
+						p.ways[k] = lane
 					}
-				})
+				}
 			}
 		}
 	}
-	for i, col := range p.nodes {
-		var line []vec
-		for j := range col {
-			if j > 0 && (p.shut[[3]int{1, i, j - 1}] || j-1 == p.bank) {
-				draw(line)
-				line = nil
-			}
-			line = append(line, col[j])
+	for k := range p.shut {
+		p.ways[k] = noWay
+	}
+}
+
+// verges are the distances that a cell keeps from its edges.
+func (w *World) verges(c *cell) [4]float64 {
+	keep := map[way]float64{noWay: 0, lane: 6, arterial: 15}
+	if c.use == "forest" {
+		keep[noWay] = -6
+	}
+	p := &w.plan
+	return [4]float64{keep[p.ways[[3]int{0, c.i, c.j}]], keep[p.ways[[3]int{1, c.i + 1, c.j}]],
+		keep[p.ways[[3]int{0, c.i, c.j + 1}]], keep[p.ways[[3]int{1, c.i, c.j}]]}
+}
+
+// roads draws what runs along the grid's lines, each stretch of one kind in one piece.
+func (w *World) roads() {
+	p, r := &w.plan, w.rng
+	stretch := func(line []vec, kind way) {
+		if len(line) < 2 || kind == noWay {
+			return
 		}
-		draw(line)
+		if kind == lane {
+			w.road(line, roadKind{width: between(r, 5, 6.5), lanes: 2, traffic: 190, surface: w.pal.street})
+			return
+		}
+		w.road(line, roadKind{width: pick(r, 12.5, 14, 16), lanes: 4, walk: 3, traffic: 70})
+		for _, side := range [...]float64{-1, 1} { // street trees
+			share := between(r, .1, .6)
+			along(shift(line, side*10.5), r.Float64()*10, 15, func(at, dir vec) {
+				if r.Float64() < share {
+					w.tree(at, between(r, 1.8, 3.4), w.crown())
+				}
+			})
+		}
+	}
+	walk := func(nodes []vec, kind func(k int) way) {
+		line := nodes[:1:1]
+		last := noWay
+		for k := range len(nodes) - 1 {
+			if now := kind(k); now != last {
+				stretch(line, last)
+				line, last = []vec{nodes[k]}, now
+			}
+			line = append(line, nodes[k+1])
+		}
+		stretch(line, last)
+	}
+	for i, col := range p.nodes {
+		walk(col, func(j int) way {
+			if j == p.bank {
+				return noWay
+			}
+			return p.ways[[3]int{1, i, j}]
+		})
 	}
 	for j := range p.nodes[0] {
 		var line []vec
 		for i := range p.nodes {
 			line = append(line, p.nodes[i][j])
 		}
-		draw(line)
+		walk(line, func(i int) way { return p.ways[[3]int{0, i, j}] })
 	}
 }
 

@@ -320,33 +320,53 @@ func (w *World) woodsEdge(q [4]vec) {
 	w.woods(p, 5.4, 3.2, .85, 0)
 }
 
-// sportCell draws tracks, pitches and courts in rows.
+// sportCell draws running tracks, pitches and courts in rows.
 func (w *World) sportCell(q [4]vec, f frame) {
 	r := w.rng
 	w.poly(onGround, q[:], w.pal.lawn, -1)
 	f = f.turned()
-	w.label("playground", f.all())
-	// A track at one end, pitches at the other, courts between the edges.
-	o := frame{f.at(-f.hx+60, 0), f.y, f.x, 0, 0}
-	if f.hy > 96 {
-		w.track(o)
-		w.brick(onRoof, f.at(-f.hx+118, 0), f.y, 90, 13, pick(r, rgb{214, 214, 210}, rgb{120, 130, 150}, rgb{150, 146, 140}), 9)
-	}
-	x := -f.hx + 134
-	for x+78 < f.hx {
-		c := frame{f.at(x+38, pick(r, -.2, 0, .2)*f.hy), f.y, f.x, 50, 32}
-		if f.hy > 62 && r.IntN(4) != 0 {
-			w.pitch(c)
-			x += 82
-			continue
+	y := -f.hy + 4
+	for row := 0; y+70 < f.hy; row++ {
+		x := -f.hx + 6
+		deep := 76.0
+		if (row == 0 || r.IntN(2) == 0) && y+106 < f.hy && x+190 < f.hx { // a track with its stand
+			deep = 108
+			o := frame{f.at(x+92, y+52), f.x, f.y, 0, 0}
+			w.track(o)
+			w.label("playground", f.sub(x, y, x+184, y+104).all())
+			if r.IntN(3) > 0 {
+				w.brick(onRoof, f.at(x+92, y-1), f.x, 100, 10, pick(r, rgb{214, 214, 210}, rgb{120, 130, 150}, rgb{150, 146, 140}), 8)
+			}
+			x += 192
 		}
-		rows := int((2*f.hy - 10) / 40)
-		for k := range rows {
-			w.courts(f.sub(x+2, -f.hy+float64(k)*40+4, x+72, -f.hy+float64(k)*40+40))
+		for x+60 < f.hx {
+			switch {
+			case x+112 < f.hx && r.IntN(3) > 0:
+				p := f.sub(x+4, y+deep/2-34, x+108, y+deep/2+34)
+				w.pitch(frame{p.o, p.x, p.y, 49, 31})
+				w.label("playground", p.all())
+				x += 114
+			case x+76 < f.hx && deep > 100:
+				p := f.sub(x+3, y+2, x+71, y+104)
+				w.pitch(frame{p.o, p.y, p.x, 48, 30})
+				w.label("playground", p.all())
+				x += 76
+			default:
+				c := f.sub(x+2, y+4, min(x+74, f.hx-4), y+40)
+				w.courts(c)
+				if deep > 80 {
+					w.courts(f.sub(x+2, y+46, min(x+74, f.hx-4), y+82))
+				}
+				x += 80
+			}
 		}
-		x += 80
+		y += deep + 5
 	}
-	w.scatter(q, 120, 4, nil)
+	if rest := f.hy - y; rest > 18 {
+		lot := f.sub(-f.hx+4, y+2, f.hx-4, f.hy-2)
+		w.parking(lot, between(r, .2, .7))
+	}
+	w.scatter(q, 130, 4, nil)
 }
 
 // courts fills a frame with tennis or basketball courts.

@@ -58,7 +58,7 @@ func (w *World) parking(f frame, full float64) {
 func (w *World) roofMat(along vec, cols ...rgb) *draw.Mat {
 	r := w.rng
 	x, y := w.dir(along)
-	return &draw.Mat{C: vary(r, pick(r, cols...), .1), D: rgb{110, 104, 96}, Size: 14, Bias: -.5, Sharp: 1, Grain: .04, Mid: .06,
+	return &draw.Mat{C: vary(r, pick(r, cols...), .1), D: rgb{126, 120, 112}, Size: 10, Bias: -.62, Sharp: .9, Grain: .04, Mid: .06,
 		SX: x / 3.1, SY: y / 3.1, SA: float32(pick(r, .05, .03, .08))}
 }
 
@@ -181,7 +181,7 @@ func (w *World) commerce(q [4]vec, f frame) {
 	r := w.rng
 	w.poly(onGround, q[:], w.pal.pave, -1)
 	w.label("commercial area", q[:])
-	w.split(f, between(r, 84, 110), 16, func(b frame) {
+	w.split(f, between(r, 80, 104), 13, func(b frame) {
 		w.poly(onLot, b.all(), pick(r, w.pal.pave, w.pal.yard, w.pal.lawn), -1)
 		switch r.IntN(7) {
 		case 0:
@@ -194,7 +194,7 @@ func (w *World) commerce(q [4]vec, f frame) {
 				w.tower(b.sub(-b.hx+4, y-7, b.hx-4, y+7), between(r, 18, 34))
 			}
 		default:
-			w.split(b, 46, 8, func(t frame) {
+			w.split(b, 40, 6, func(t frame) {
 				if r.IntN(9) == 0 {
 					for range 6 {
 						w.tree(t.at(between(r, -1, 1)*t.hx, between(r, -1, 1)*t.hy), between(r, 2, 4), w.crown())
@@ -257,7 +257,7 @@ func (w *World) station(q [4]vec, f frame) {
 	w.poly(onGround, q[:], w.pal.pave, -1)
 	f = f.turned()
 	w.label("railway station", f.all())
-	gravel := &draw.Mat{C: rgb{124, 114, 104}, D: rgb{104, 96, 90}, Size: 10, Sharp: 1, Grain: .09, Mid: .06}
+	gravel := &draw.Mat{C: rgb{138, 126, 114}, D: rgb{114, 106, 98}, Size: 10, Sharp: 1, Grain: .09, Mid: .06}
 	w.poly(onLot, f.rect(-f.hx, -f.hy*.62, f.hx, f.hy*.62), gravel, -1)
 	steel := &draw.Mat{C: rgb{92, 84, 78}, Grain: .08}
 	shine := &draw.Mat{C: rgb{164, 156, 148}}

@@ -130,7 +130,7 @@ func (w *World) interchange(q [4]vec, f frame) {
 		}
 		return append(out, p[len(p)-1])
 	}
-	ramp := roadKind{width: 7.5, lanes: 2, traffic: 60}
+	ramp := roadKind{width: 8, lanes: 1, traffic: 46, walk: 1.4}
 	for _, s := range [...][2]float64{{1, 1}, {-1, 1}, {-1, -1}, {1, -1}} {
 		var p []vec
 		for k := range 25 { // loop: three quarters of a circle in the quadrant
@@ -139,7 +139,7 @@ func (w *World) interchange(q [4]vec, f frame) {
 		}
 		w.road(p, ramp)
 		w.road(bend(g.at(s[0]*half*1.06, s[1]*10), g.at(s[0]*half*.8, s[1]*16), g.at(s[0]*half*.52, s[1]*half*.52), g.at(s[0]*16, s[1]*half*.8), g.at(s[0]*10, s[1]*half*1.06)), ramp)
-		w.woods(oval(frame{g.at(s[0]*(clear+loop), s[1]*(clear+loop)), x, y, 0, 0}, loop*.74, loop*.74, 2, 16), 7, 3.2, between(r, .1, .9), .6)
+		w.woods(oval(frame{g.at(s[0]*(clear+loop), s[1]*(clear+loop)), x, y, 0, 0}, loop*.74, loop*.74, 2, 16), 7, 3.2, between(r, 0, .5), .8)
 	}
 	big := roadKind{width: 27, lanes: 6, traffic: 34, median: true}
 	w.road([]vec{a, o, b}, big)
