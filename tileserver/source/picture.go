@@ -3,8 +3,8 @@ package source
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
-	"image/jpeg"
 	"image/png"
 	"strconv"
 	"strings"
@@ -85,8 +85,7 @@ func header(data []byte) (Shape, error) {
 		c, e := png.DecodeConfig(r)
 		shape.Width, shape.Height, err = c.Width, c.Height, e
 	case tilescout.JPEG:
-		c, e := jpeg.DecodeConfig(r)
-		shape.Width, shape.Height, err = c.Width, c.Height, e
+		shape.Width, shape.Height, err = headerJPEG(data)
 	case tilescout.WebP:
 		c, e := webp.DecodeConfig(r)
 		shape.Width, shape.Height, err = c.Width, c.Height, e
@@ -130,31 +129,66 @@ func completePNG(data []byte) bool {
 	return false
 }
 
-// completeJPEG walks the segments to the first scan and looks for the end mark after it. In entropy-coded data 0xFF is
-// stuffed, so FF D9 there is the real one; before the scan it may be that of a thumbnail.
-func completeJPEG(data []byte) bool {
-	at := 2
-	for at+4 <= len(data) {
+// segments calls yield with each marker of a JPEG and its payload, up to and with the first scan header (0xDA), until
+// yield returns false. It returns the offset behind the last segment, -1 where the segments are not in order.
+func segments(data []byte, yield func(marker byte, payload []byte) bool) int {
+	for at := 2; at+4 <= len(data); {
 		if data[at] != 0xff {
-			return false
+			return -1
 		}
 		marker := data[at+1]
-		switch {
-		case marker == 0xff: // fill byte
+		if marker == 0xff { // fill byte
 			at++
 			continue
-		case marker == 0x01 || marker >= 0xd0 && marker <= 0xd7: // no length
+		}
+		if marker == 0x01 || marker >= 0xd0 && marker <= 0xd7 { // no payload
 			at += 2
 			continue
-		case marker == 0xd9:
-			return false
 		}
-		at += 2 + int(binary.BigEndian.Uint16(data[at+2:]))
-		if marker == 0xda {
-			return at <= len(data) && bytes.LastIndex(data[at:], []byte{0xff, 0xd9}) >= 0
+		length := int(binary.BigEndian.Uint16(data[at+2:]))
+		if length < 2 || at+2+length > len(data) || marker == 0xd9 {
+			return -1
+		}
+		more := yield(marker, data[at+4:at+2+length])
+		at += 2 + length
+		if !more || marker == 0xda {
+			return at
 		}
 	}
-	return false
+	return -1
+}
+
+// headerJPEG reads the frame header (SOF0 to SOF2, what image/jpeg decodes). image/jpeg itself would allocate 13 KiB
+// for it, which is felt at thousands of tiles a second.
+func headerJPEG(data []byte) (width, height int, err error) {
+	err = errors.New("no frame header")
+	segments(data, func(marker byte, p []byte) bool {
+		switch {
+		case marker >= 0xc0 && marker <= 0xc2:
+			if len(p) < 6 || p[0] != 8 || len(p) != 6+3*int(p[5]) || p[5] != 1 && p[5] != 3 && p[5] != 4 {
+				err = errors.New("frame header that is not 8 bits of 1, 3 or 4 components")
+				return false
+			}
+			height, width, err = int(binary.BigEndian.Uint16(p[1:])), int(binary.BigEndian.Uint16(p[3:])), nil
+			return false
+		case marker >= 0xc3 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc:
+			err = fmt.Errorf("frame type %d, which nobody decodes", marker-0xc0)
+			return false
+		}
+		return marker != 0xda
+	})
+	return width, height, err
+}
+
+// completeJPEG looks for the end mark after the header of the first scan. In entropy-coded data 0xFF is stuffed, so
+// FF D9 there is the real one; before the scan it may be that of a thumbnail.
+func completeJPEG(data []byte) bool {
+	scan := false
+	at := segments(data, func(marker byte, _ []byte) bool {
+		scan = marker == 0xda
+		return true
+	})
+	return scan && at >= 0 && bytes.LastIndex(data[at:], []byte{0xff, 0xd9}) >= 0
 }
 
 // Describe says in a few words what data looks like, for error messages. It quotes nothing of it.

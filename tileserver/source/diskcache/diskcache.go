@@ -45,6 +45,10 @@ type Cache struct {
 	o     Options
 	write func(name string, data []byte) error // replaced in tests
 
+	// files guards the files whose names begin with its index, together with their place in the books: whoever writes or
+	// removes one holds it until byName says the same. Taken before mu.
+	files [64]sync.Mutex
+
 	mu      sync.Mutex // guards all below
 	byName  map[name]*list.Element
 	recent  *list.List // of *item, most recently used first
@@ -145,6 +149,8 @@ func cutSuffix(file string) (hexName []byte, ok bool) {
 
 func blocks(size int64) int64 { return (size + blockSize - 1) / blockSize * blockSize }
 
+func (c *Cache) file(n name) *sync.Mutex { return &c.files[int(n[0])%len(c.files)] }
+
 func (c *Cache) path(n name) string {
 	h := hex.EncodeToString(n[:])
 	return filepath.Join(c.dir, h[:2], h+suffix)
@@ -162,21 +168,33 @@ func (c *Cache) Get(key string) (Entry, bool) {
 	if err == nil {
 		e, err = decode(key, file)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if err == nil {
+		c.mu.Lock()
 		c.stats.Hits++
+		c.mu.Unlock()
 		return e, true
 	}
+	c.mu.Lock()
 	c.stats.Misses++
 	if errors.Is(err, errDamaged) {
 		c.stats.Damaged++
-		os.Remove(c.path(n)) // under the lock: a Put that renames its file here registers it later
 	}
+	c.mu.Unlock()
+	c.forget(n)
+	return Entry{}, false
+}
+
+// forget takes n out of the books and off the disk.
+func (c *Cache) forget(n name) {
+	file := c.file(n)
+	file.Lock()
+	defer file.Unlock()
+	c.mu.Lock()
 	if el := c.byName[n]; el != nil {
 		c.drop(el)
 	}
-	return Entry{}, false
+	c.mu.Unlock()
+	os.Remove(c.path(n)) // what cannot be removed now is found again at the next Open
 }
 
 // readFile reads a whole file, refusing before allocation what no entry can be.
@@ -236,43 +254,46 @@ func (c *Cache) Put(key string, e Entry) {
 		return // too large to keep: says nothing about the disk
 	}
 	n := nameOf(key)
+	lock := c.file(n)
+	lock.Lock()
 	err = c.write(c.path(n), file)
+	evicted, warn := c.written(n, blocks(int64(len(file))), err)
+	lock.Unlock()
+	if warn {
+		c.o.Warn(fmt.Errorf("tile cache %s: upstream tiles are not kept for now: %w", c.dir, err))
+	}
+	c.remove(evicted)
+}
 
+// written puts n into the books, or what failed. It returns what must go, and whether a warning is due.
+func (c *Cache) written(n name, size int64, err error) (evicted []name, warn bool) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if err != nil {
 		c.stats.WriteErrors++
 		c.noWrite = time.Now().Add(c.o.Pause)
-		first := !c.warned
+		warn = !c.warned
 		c.warned = true
-		c.mu.Unlock()
-		if first {
-			c.o.Warn(fmt.Errorf("tile cache %s: upstream tiles are not kept for now: %w", c.dir, err))
-		}
-		return
+		return nil, warn
 	}
 	c.warned = false
 	if el := c.byName[n]; el != nil {
 		c.drop(el)
 	}
-	it := &item{name: n, size: blocks(int64(len(file))), used: time.Now()}
+	it := &item{name: n, size: size, used: time.Now()}
 	c.byName[n] = c.recent.PushFront(it)
 	c.stats.Bytes += it.size
-	evicted := c.overflow()
-	c.mu.Unlock()
-	c.remove(evicted)
+	return c.overflow(), false
 }
 
 // Delete forgets key.
 func (c *Cache) Delete(key string) {
 	n := nameOf(key)
 	c.mu.Lock()
-	el := c.byName[n]
-	if el != nil {
-		c.drop(el)
-	}
+	known := c.byName[n] != nil
 	c.mu.Unlock()
-	if el != nil {
-		c.remove([]name{n})
+	if known {
+		c.forget(n)
 	}
 }
 
@@ -302,11 +323,15 @@ func (c *Cache) overflow() []name {
 // remove deletes files, except those that came back in the meantime.
 func (c *Cache) remove(names []name) {
 	for _, n := range names {
+		file := c.file(n)
+		file.Lock()
 		c.mu.Lock()
-		if c.byName[n] == nil {
+		back := c.byName[n] != nil
+		c.mu.Unlock()
+		if !back {
 			os.Remove(c.path(n))
 		}
-		c.mu.Unlock()
+		file.Unlock()
 	}
 }
 
