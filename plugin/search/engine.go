@@ -165,3 +165,21 @@ func (e *Engine) Stats() Stats {
 
 // isNoContent tells a tile that holds nothing to see from one that failed.
 func isNoContent(err error) bool { return errors.Is(err, tilescout.ErrNotFound) }
+
+// CacheStats are a cache's figures.
+type CacheStats = cache.Stats
+
+// WriteError is what keeps a layer's index from being written at the moment, a full disk for example; nil if
+// nothing does.
+func (e *Engine) WriteError(id string) error {
+	l, err := e.layer(id)
+	if err != nil {
+		return err
+	}
+	for _, v := range l.views {
+		if err := v.set.Stats().Err; err != nil {
+			return err
+		}
+	}
+	return nil
+}

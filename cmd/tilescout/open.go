@@ -1,0 +1,241 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/paulmach/orb/maptile"
+	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/cache/index"
+	"github.com/tilescout/tilescout/encoder"
+	"github.com/tilescout/tilescout/geo"
+	"github.com/tilescout/tilescout/plugin"
+	"github.com/tilescout/tilescout/plugin/search"
+	"github.com/tilescout/tilescout/tileserver/config"
+	"github.com/tilescout/tilescout/tileserver/source"
+	"github.com/tilescout/tilescout/tileserver/source/diskcache"
+	"github.com/tilescout/tilescout/tileserver/source/kinds"
+	"github.com/tilescout/tilescout/tileserver/source/xyz"
+)
+
+// purpose says what a command needs of the parts.
+type purpose int
+
+const (
+	forServing purpose = iota // tiles are served even if no model loads
+	forWriting                // the index must be writable
+	forReading                // another process may hold the index
+)
+
+// parts are the opened floors of the house, from the sources up to the plugin.
+type parts struct {
+	sources  []source.Source
+	encoder  *encoder.Encoder
+	store    *index.Store
+	engine   *search.Engine // nil if the semantic part is not there
+	plugin   *plugin.Plugin
+	readOnly bool
+	degraded []string
+	closers  []func() error
+}
+
+func (p *parts) close() {
+	for i := len(p.closers) - 1; i >= 0; i-- {
+		_ = p.closers[i]() // each part is closed whatever the others say
+	}
+}
+
+// layerText is what a command says of a source that carries no words of its own.
+type layerText struct{ id, title, attribution string }
+
+// loadConfig reads the config file and the environment, then the flags, which win.
+func (a *app) loadConfig() (config.Config, error) {
+	file := a.configFile
+	if file == "" && len(a.sources) == 0 {
+		if _, err := os.Stat("tilescout.yaml"); err == nil {
+			file = "tilescout.yaml"
+		}
+	}
+	cfg, err := config.Load(file, os.LookupEnv)
+	if err != nil {
+		return cfg, err
+	}
+	cfg.Data, cfg.Model, cfg.Device = cmp.Or(a.data, cfg.Data), cmp.Or(a.model, cfg.Model), cmp.Or(a.device, cfg.Device)
+	if len(a.sources) > 0 {
+		cfg.Layers, cfg.Searches = nil, nil
+		taken := map[string]bool{}
+		for _, s := range a.sources {
+			l := config.FromArgument(s, func(id string) bool { return taken[id] })
+			if t, ok := a.titles[s]; ok {
+				l.ID, l.Title, l.Attribution = t.id, t.title, t.attribution
+			}
+			taken[l.ID] = true
+			cfg.Layers = append(cfg.Layers, l)
+		}
+	}
+	return cfg, cfg.Validate()
+}
+
+// dataDir is the folder that holds everything we write, made if need be.
+func (a *app) dataDir(fromConfig string) (string, error) {
+	dir := cmp.Or(a.data, fromConfig, os.Getenv("TILESCOUT_DATA"))
+	if dir == "" {
+		base, err := os.UserCacheDir()
+		if err != nil {
+			return "", fmt.Errorf("no folder for data: %w; give --data DIR: %w", err, tilescout.ErrBadInput)
+		}
+		dir = filepath.Join(base, "tilescout")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("data folder: %w; give another with --data DIR: %w", err, tilescout.ErrBadInput)
+	}
+	return filepath.Abs(dir)
+}
+
+// open builds the floors from the ground up. The caller closes the parts.
+func (a *app) open(ctx context.Context, cfg config.Config, why purpose) (*parts, error) {
+	p := &parts{}
+	if err := a.openSources(ctx, cfg, p); err != nil {
+		p.close()
+		return nil, err
+	}
+	err := a.openEngine(ctx, cfg, p, why)
+	switch {
+	case err == nil:
+		p.plugin = plugin.New(p.engine, plugin.WithImagery("tiles/{layer}/{z}/{x}/{y}.jpg"),
+			plugin.WithSearches(savedSearches(cfg)), plugin.WithContext(ctx))
+	case why == forServing && ctx.Err() == nil && !errors.Is(err, tilescout.ErrBadInput):
+		fmt.Fprintf(a.stderr, "tilescout: %s\ntilescout: tiles are served, search is not\n", oneLine(err))
+		p.degraded = append(p.degraded, "search")
+		p.plugin = plugin.Unavailable(err)
+	default:
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (a *app) openSources(ctx context.Context, cfg config.Config, p *parts) error {
+	dir, err := a.dataDir(cfg.Data)
+	if err != nil {
+		return err
+	}
+	o := kinds.Options{XYZ: xyz.Options{ProgramVersion: version, LookupEnv: os.LookupEnv, Hosts: xyz.NewHosts()}}
+	for _, l := range cfg.Layers {
+		if config.IsURL(l.Source) && o.XYZ.Cache == nil {
+			cache, err := diskcache.Open(filepath.Join(dir, "tiles"), diskcache.Options{
+				Warn: func(err error) { fmt.Fprintf(a.stderr, "tilescout: tile cache: %s\n", oneLine(err)) },
+			})
+			if err != nil {
+				return err
+			}
+			p.closers = append(p.closers, cache.Close)
+			o.XYZ.Cache = cache
+		}
+		s, err := kinds.Open(ctx, l.Spec, o)
+		if err != nil {
+			return err
+		}
+		p.sources = append(p.sources, s)
+		p.closers = append(p.closers, s.Close)
+	}
+	return nil
+}
+
+func (a *app) openEncoder(ctx context.Context, cfg config.Config) (*encoder.Encoder, error) {
+	dir, err := a.dataDir(cfg.Data)
+	if err != nil {
+		return nil, err
+	}
+	return encoder.Open(ctx, encoder.Options{
+		Model: cfg.Model, Device: cfg.Device, Library: a.runtime, DataDir: dir, Threads: a.threads,
+		Notice: func(line string) { fmt.Fprintf(a.stderr, "tilescout: %s\n", line) },
+	})
+}
+
+// openStore opens the index for writing, or, where another process writes it, for reading.
+func (a *app) openStore(fromConfig string, readOnly bool) (*index.Store, error) {
+	dir, err := a.dataDir(fromConfig)
+	if err != nil {
+		return nil, err
+	}
+	dir = filepath.Join(dir, "index")
+	if readOnly {
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("there is no index in the data folder yet: run tilescout index: %w", tilescout.ErrBadInput)
+		}
+	}
+	return index.Open(dir, index.Options{ReadOnly: readOnly})
+}
+
+func (a *app) openEngine(ctx context.Context, cfg config.Config, p *parts, why purpose) error {
+	var err error
+	if p.encoder, err = a.openEncoder(ctx, cfg); err != nil {
+		return err
+	}
+	p.closers = append(p.closers, p.encoder.Close)
+	p.store, err = a.openStore(cfg.Data, false)
+	if err != nil && why != forWriting && errors.Is(err, tilescout.ErrUnavailable) {
+		fmt.Fprintf(a.stderr, "tilescout: %s; reading it only\n", oneLine(err))
+		p.readOnly = true
+		p.degraded = append(p.degraded, "index-write")
+		p.store, err = a.openStore(cfg.Data, true)
+	}
+	if err != nil {
+		return err
+	}
+	p.closers = append(p.closers, p.store.Close)
+	if p.engine, err = search.New(ctx, p.encoder, p.store, search.Options{}); err != nil {
+		return err
+	}
+	p.closers = append(p.closers, p.engine.Close)
+	for i, s := range p.sources {
+		if err := p.engine.Add(ctx, s, layerOptions(cfg.Layers[i].Index)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func layerOptions(i config.Index) search.LayerOptions {
+	var o search.LayerOptions
+	for _, z := range i.Zooms {
+		o.Zooms = append(o.Zooms, maptile.Zoom(z))
+	}
+	if len(i.Bounds) == 4 {
+		o.Bound = &geo.BBox{West: i.Bounds[0], South: i.Bounds[1], East: i.Bounds[2], North: i.Bounds[3]}
+	}
+	return o
+}
+
+func savedSearches(cfg config.Config) []plugin.Saved {
+	var out []plugin.Saved
+	for _, s := range cfg.Searches {
+		out = append(out, plugin.Saved{
+			ID: s.ID, Title: s.Title, Layer: s.Layer, Prompts: s.Q, Not: s.Not,
+			Threshold: s.Threshold, Style: plugin.Style(cmp.Or(s.Style, string(plugin.Heat))),
+		})
+	}
+	return out
+}
+
+// browseURL is the address to type into a browser on this machine.
+func browseURL(cfg config.Config, bound net.Addr) string {
+	if cfg.PublicURL != "" {
+		return cfg.PublicURL
+	}
+	host, port, err := net.SplitHostPort(bound.String())
+	if err != nil {
+		return bound.String()
+	}
+	if ip := net.ParseIP(host); ip != nil && (ip.IsUnspecified() || ip.IsLoopback()) {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port) + cfg.BasePath
+}

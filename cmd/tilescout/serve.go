@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/tilescout/tilescout/plugin/search"
+	"golang.org/x/sync/errgroup"
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	var o serveOptions
+	c := &cobra.Command{
+		Use:   "serve [SOURCE...]",
+		Short: "Serve tiles, WMTS, overlays and search",
+		Long: `Serve the layers of the config file, or the sources given here, to browsers, QGIS and other programs.
+Tiles are embedded as somebody looks at them; --index embeds whole layers at the start.`,
+		Example: `  tilescout serve ortho.tif
+  tilescout serve --listen :8080 --public-url https://maps.example.org/scout --config city.yaml
+  tilescout serve 'https://tiles.example.org/{z}/{x}/{y}.jpg'`,
+		RunE: func(c *cobra.Command, args []string) error {
+			a.sources = append(a.sources, args...)
+			return a.serve(c.Context(), o)
+		},
+	}
+	a.sourceFlag(c)
+	o.flags(c)
+	c.Flags().BoolVar(&o.index, "index", false, "embed whole layers at the start")
+	return c
+}
+
+// serveOptions are the flags of the commands that serve.
+type serveOptions struct {
+	listen, publicURL string
+	index             bool
+	greet             func(url string)
+}
+
+func (o *serveOptions) flags(c *cobra.Command) {
+	c.Flags().StringVar(&o.listen, "listen", "", "address to listen on (default localhost:8080)")
+	c.Flags().StringVar(&o.publicURL, "public-url", "", "address under which clients reach this server, behind a proxy")
+}
+
+// serve is the whole program at a glance: sources → encoder → cache → engine → plugin → server.
+func (a *app) serve(ctx context.Context, o serveOptions) error {
+	cfg, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	if o.listen != "" {
+		cfg.Listen = o.listen
+	}
+	if o.publicURL != "" {
+		cfg.PublicURL = o.publicURL
+	}
+	p, err := a.open(ctx, cfg, forServing)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w; another program may use the port: try --listen localhost:8081", cfg.Listen, err)
+	}
+	defer listener.Close()
+	server, err := p.server(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	url := browseURL(cfg, listener.Addr())
+	fmt.Fprintf(a.stderr, "Tilescout %s: %s\n", version, url)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return server.Serve(ctx, listener) })
+	if o.index && p.engine != nil {
+		g.Go(func() error { return a.indexAll(ctx, p) })
+	}
+	if o.greet != nil {
+		o.greet(url)
+	}
+	return g.Wait()
+}
+
+// indexAll embeds what is missing of every layer, with progress. A layer that may not be fetched as a whole
+// is named and left to be embedded as somebody looks.
+func (a *app) indexAll(ctx context.Context, p *parts) error {
+	for _, id := range p.engine.Layers() {
+		bar := a.progress("Embedding " + id)
+		report, err := p.engine.Index(ctx, id, search.IndexOptions{Progress: bar.update})
+		bar.done()
+		if ctx.Err() != nil {
+			return nil // the server is stopping; what was embedded is kept
+		}
+		if err != nil {
+			fmt.Fprintf(a.stderr, "tilescout: %s\n", oneLine(err))
+			continue
+		}
+		a.report(id, report)
+	}
+	return nil
+}
+
+func (a *app) report(id string, r search.Report) {
+	if a.quiet {
+		return
+	}
+	if r.New > 0 {
+		fmt.Fprintf(a.stderr, "%s: %d tiles embedded in %s (%.0f tiles/s), %d known before, %d without content\n",
+			id, r.New, r.Took.Round(10*time.Millisecond), float64(r.New)/max(r.Took.Seconds(), .001), r.Done-r.New-r.Blank, r.Blank)
+	}
+	if r.Failed > 0 {
+		fmt.Fprintf(a.stderr, "%s: %d tiles skipped; run tilescout index again to retry them\n", id, r.Failed)
+		for _, f := range r.Failures {
+			fmt.Fprintf(a.stderr, "  %d/%d/%d: %s\n", f.Tile.Z, f.Tile.X, f.Tile.Y, oneLine(f.Err))
+		}
+	}
+}
