@@ -1,0 +1,69 @@
+package geotiff
+
+import (
+	"fmt"
+
+	"github.com/tilescout/tilescout"
+)
+
+// What can be wrong with a file. Each is also a tilescout.ErrBadInput.
+var (
+	ErrNotTIFF       = kind("not a TIFF file")
+	ErrTooManyIFDs   = kind("too many image directories")
+	ErrIFDLoop       = kind("image directories form a loop")
+	ErrTagCount      = kind("number of tags in a directory is out of bounds")
+	ErrTagDuplicate  = kind("a tag appears twice in one directory")
+	ErrTagValue      = kind("a tag has an impossible value")
+	ErrTagBudget     = kind("tags need more memory than allowed")
+	ErrBlockTooLarge = kind("a tile or strip is larger than allowed")
+	ErrUnsupported   = kind("unsupported kind of TIFF")
+	ErrOffsetCount   = kind("number of tile or strip offsets does not fit the image")
+	ErrBlockRange    = kind("a tile or strip lies outside the file")
+	ErrBlockSize     = kind("a tile or strip does not decode to its size")
+	ErrJPEGHeader    = kind("a JPEG tile or strip does not fit the image")
+	ErrNoCRS         = kind("no coordinate reference system")
+)
+
+func kind(text string) error { return fmt.Errorf("%s: %w", text, tilescout.ErrBadInput) }
+
+// Limits bound what a file may ask for. The zero value of a field means its default.
+type Limits struct {
+	IFDs       int   // image directories in the file; default 256
+	Tags       int   // tags in a directory; default 512
+	TagBytes   int64 // bytes of all tag values held in memory; default 64 MiB
+	BlockSide  int   // width and height of a tile, pixels; default 8192. A strip may be as wide as the image
+	BlockBytes int64 // bytes of a tile or strip, compressed or decoded; default 64 MiB
+}
+
+const (
+	maxTagValue  = 1 << 20 // bytes of one tag that is no offset array
+	maxGeoKeys   = 4096
+	maxGeoASCII  = 64 << 10
+	maxSamples   = 64
+	maxSide      = 1<<31 - 1
+	maxJPEGTable = 64 << 10
+	maxJPEGScans = 64
+)
+
+func (l *Limits) setDefaults() {
+	if l.IFDs <= 0 {
+		l.IFDs = 256
+	}
+	l.IFDs = min(l.IFDs, 4096)
+	if l.Tags <= 0 {
+		l.Tags = 512
+	}
+	l.Tags = min(l.Tags, 4096)
+	if l.TagBytes <= 0 {
+		l.TagBytes = 64 << 20
+	}
+	l.TagBytes = min(l.TagBytes, 1<<30)
+	if l.BlockSide <= 0 {
+		l.BlockSide = 8192
+	}
+	l.BlockSide = min(l.BlockSide, 65536)
+	if l.BlockBytes <= 0 {
+		l.BlockBytes = 64 << 20
+	}
+	l.BlockBytes = min(l.BlockBytes, 256<<20)
+}

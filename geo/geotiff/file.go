@@ -1,0 +1,283 @@
+package geotiff
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"io"
+	"math"
+	"sync"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/paulmach/orb"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/tilescout/tilescout/geo"
+)
+
+// Options are settings of a file; the zero value works.
+type Options struct {
+	Limits     Limits
+	CacheBytes int64 // decoded blocks kept; 0 means 64 MiB
+	Memory     int64 // bytes that renders under way may hold together; 0 means 256 MiB. Others wait
+
+	Overviews *Sidecar // the .ovr file beside the image, if there is one
+	Mask      *Sidecar // the .msk file beside the image, if there is one
+}
+
+// Sidecar is a second TIFF that belongs to the image.
+type Sidecar struct {
+	Reader io.ReaderAt
+	Size   int64
+}
+
+// File is an open GeoTIFF. It is safe for concurrent use. It holds nothing that needs closing; the reader
+// belongs to the caller.
+type File struct {
+	levels []*level
+	info   Info
+	geoErr error // why the file cannot be placed on the map
+	inv    Transform
+	turn   float64 // what the file's own x has more than one inside Info.Bound: whole turns of the earth
+	codecs codecs
+	memory *semaphore.Weighted
+	limit  int64 // of memory
+
+	mu      sync.Mutex
+	blocks  *simplelru.LRU[blockKey, *block] // guarded by mu
+	held    int64                            // guarded by mu: bytes in blocks
+	keep    int64
+	flights map[blockKey]*flight // guarded by mu
+}
+
+// Info is what a file says of itself.
+type Info struct {
+	Width, Height   int // pixels
+	Bands           int
+	BlockW, BlockH  int
+	Tiled, BigTIFF  bool
+	Compression     int // TIFF's number
+	Overviews       int
+	Alpha, Mask     bool
+	NoData          int // -1 for none
+	CRS             geo.CRS
+	Transform       Transform // pixels → coordinates of the CRS
+	Bound           orb.Bound // degrees, edges densified; the east is above 180 if the file crosses that meridian
+	Mercator        orb.Bound // EPSG:3857 metres, cut at geo.MaxLat; the east as in Bound
+	MetersPerPixel  float64   // of EPSG:3857 at the middle of the file, the finer axis
+	AlphaIsInfrared bool      // the fourth band is tagged alpha but is plainly none; it is not used as such
+}
+
+// Open reads the header and the directories of a TIFF of size bytes. Errors are one of the package's kinds.
+// A file without coordinate reference system opens, so that its pixels can be read; Render then fails with
+// what Georeference returns.
+func Open(r io.ReaderAt, size int64, o Options) (*File, error) {
+	o.Limits.setDefaults()
+	if o.CacheBytes <= 0 {
+		o.CacheBytes = 64 << 20
+	}
+	if o.Memory <= 0 {
+		o.Memory = 256 << 20
+	}
+	f := &File{
+		memory: semaphore.NewWeighted(o.Memory), limit: o.Memory,
+		keep: o.CacheBytes, flights: map[blockKey]*flight{},
+	}
+	w := &walker{r: r, size: size, limits: o.Limits}
+	var overviews, mask *walker
+	if o.Overviews != nil {
+		overviews = &walker{r: o.Overviews.Reader, size: o.Overviews.Size, limits: o.Limits}
+	}
+	if o.Mask != nil {
+		mask = &walker{r: o.Mask.Reader, size: o.Mask.Size, limits: o.Limits}
+	}
+	var err error
+	if f.levels, err = buildLevels(w, overviews, mask); err != nil {
+		return nil, fmt.Errorf("geotiff: %w", err)
+	}
+	f.blocks, err = simplelru.NewLRU(math.MaxInt, func(_ blockKey, b *block) { f.held -= b.size() })
+	if err != nil {
+		return nil, fmt.Errorf("geotiff: %w", err)
+	}
+	l := f.levels[0]
+	f.info = Info{
+		Width: l.width, Height: l.height, Bands: int(l.Samples), BlockW: l.blockW, BlockH: l.blockH, Tiled: l.tiled,
+		BigTIFF: w.big, Compression: int(l.Compression), Overviews: len(f.levels) - 1, Mask: l.mask != nil, NoData: l.nodata,
+	}
+	if l.alpha >= 0 && f.infrared() {
+		f.info.AlphaIsInfrared = true
+		for _, l := range f.levels {
+			l.alpha = -1
+		}
+	}
+	f.info.Alpha = l.alpha >= 0
+	f.geoErr = f.locate()
+	return f, nil
+}
+
+// Info returns what the file says of itself.
+func (f *File) Info() Info { return f.info }
+
+// Georeference returns nil if the file can be placed on the map, else why not.
+func (f *File) Georeference() error { return f.geoErr }
+
+// locate fills in the georeference.
+func (f *File) locate() error {
+	t := &f.levels[0].tags
+	if len(t.GeoKeys) == 0 {
+		return fmt.Errorf("geotiff: no GeoKeys; give the file a coordinate reference system with gdal_edit.py -a_srs EPSG:CODE: %w", ErrNoCRS)
+	}
+	keys, err := parseGeoKeys(t.GeoKeys, t.GeoASCII)
+	if err != nil {
+		return fmt.Errorf("geotiff: %w", err)
+	}
+	if f.info.CRS, err = keys.crs(); err != nil {
+		return fmt.Errorf("geotiff: %w", err)
+	}
+	if f.info.Transform, err = transformOf(t, keys); err != nil {
+		return fmt.Errorf("geotiff: %w", err)
+	}
+	f.inv, _ = f.info.Transform.invert()
+	return f.bounds()
+}
+
+// bounds walks the edges of the file, densified, in degrees and in Web Mercator.
+func (f *File) bounds() error {
+	const steps = 21
+	in := &f.info
+	w, h := float64(in.Width), float64(in.Height)
+	bound := orb.Bound{Min: orb.Point{math.Inf(1), math.Inf(1)}, Max: orb.Point{math.Inf(-1), math.Inf(-1)}}
+	last := math.NaN()
+	for edge := range 4 {
+		for i := range steps {
+			s := float64(i) / steps
+			col, row := [4]float64{s * w, w, (1 - s) * w, 0}[edge], [4]float64{0, s * h, h, (1 - s) * h}[edge]
+			lon, lat := in.CRS.Inverse(in.Transform.Apply(col, row))
+			if math.IsNaN(lon) || math.IsNaN(lat) || math.Abs(lon) > 720 || math.Abs(lat) > 90.5 {
+				return fmt.Errorf("geotiff: pixel %.0f,%.0f lies outside of what %s covers: %w", col, row, in.CRS.Name, ErrTagValue)
+			}
+			// Projected positions jump at 180°; a border does not.
+			if !math.IsNaN(last) && !in.CRS.Geographic && in.CRS.EPSG != 3857 {
+				lon += 360 * math.Round((last-lon)/360)
+			}
+			last = lon
+			bound = orb.Bound{
+				Min: orb.Point{math.Min(bound.Min[0], lon), math.Min(bound.Min[1], lat)},
+				Max: orb.Point{math.Max(bound.Max[0], lon), math.Max(bound.Max[1], lat)},
+			}
+		}
+	}
+	if bound.Max[0]-bound.Min[0] > 360.01 {
+		return fmt.Errorf("geotiff: the file is %.0f degrees wide: %w", bound.Max[0]-bound.Min[0], ErrTagValue)
+	}
+	turns := math.Floor((bound.Min[0] + 180 + 1e-9) / 360)
+	bound.Min[0], bound.Max[0] = bound.Min[0]-360*turns, bound.Max[0]-360*turns
+	switch {
+	case in.CRS.Geographic:
+		f.turn = 360 * turns
+	case in.CRS.EPSG == 3857:
+		f.turn = 2 * geo.Half * turns
+	}
+	in.Bound = bound
+	mercator := mercatorCRS()
+	x0, y0 := mercator.Forward(bound.Min[0], max(-geo.MaxLat, min(geo.MaxLat, bound.Min[1])))
+	x1, y1 := mercator.Forward(bound.Max[0], max(-geo.MaxLat, min(geo.MaxLat, bound.Max[1])))
+	in.Mercator = orb.Bound{Min: orb.Point{x0, y0}, Max: orb.Point{x1, y1}}
+	if !(x0 < x1 && y0 < y1) {
+		return fmt.Errorf("geotiff: the file lies beyond ±%.2f degrees of latitude, where Web Mercator ends: %w", geo.MaxLat, ErrTagValue)
+	}
+	// Length of one pixel to the right and one down, in Mercator metres at the middle.
+	col, row := w/2, h/2
+	at := func(c, r float64) (x, y float64) {
+		lon, lat := in.CRS.Inverse(in.Transform.Apply(c, r))
+		return mercator.Forward(lon, max(-geo.MaxLat, min(geo.MaxLat, lat)))
+	}
+	ax, ay := at(col, row)
+	bx, by := at(col+1, row)
+	cx, cy := at(col, row+1)
+	wrap := func(d float64) float64 { return math.Remainder(d, 2*geo.Half) }
+	in.MetersPerPixel = math.Hypot(wrap(bx-ax), by-ay)
+	if down := math.Hypot(wrap(cx-ax), cy-ay); down > 0 && down < in.MetersPerPixel {
+		in.MetersPerPixel = down
+	}
+	if !(in.MetersPerPixel > 0) {
+		return fmt.Errorf("geotiff: pixels without size: %w", ErrTagValue)
+	}
+	return nil
+}
+
+// mercatorCRS is EPSG:3857, which always exists.
+func mercatorCRS() geo.CRS {
+	c, err := geo.CRSByEPSG(3857)
+	if err != nil {
+		panic(err) // unreachable: the code is in the table
+	}
+	return c
+}
+
+// infrared says whether the sample tagged alpha cannot be one: orthophotos with a near-infrared fourth band
+// are often tagged so. Alpha is 0 or 255 nearly everywhere, infrared hardly anywhere.
+func (f *File) infrared() bool {
+	const looks = 9
+	l := f.levels[len(f.levels)-1]
+	if l.alpha < 0 || l.Compression == compressionWebP {
+		return false
+	}
+	var count [256]int
+	total := 0
+	for k := range looks {
+		i, j := l.across*(k%3)/3, l.down*(k/3)/3
+		r, plane, n := (*raw)(nil), 0, l.blockW*l.rows(j)
+		if l.planes > 1 {
+			plane = l.alpha
+		}
+		r, err := f.samples(l, i, j, plane)
+		if err != nil || r == nil {
+			continue
+		}
+		var p = planeOf(r, l.alpha, n, fullRange)
+		switch {
+		case l.planes > 1:
+			p = planeOf(r, 0, n, fullRange)
+		case r.img == nil:
+			p.pix, p.step = r.pix[l.alpha:], int(l.Samples)
+		}
+		for k := range n {
+			count[p.pix[k*p.step]]++
+		}
+		total += n
+	}
+	distinct := 0
+	for _, c := range count {
+		if c > 0 {
+			distinct++
+		}
+	}
+	return distinct > 32 && (count[0]+count[255])*5 < total
+}
+
+// Pixels returns a window of the image as it is, level 0 being full resolution and higher levels the
+// overviews; parts outside the image are transparent. Windows above the memory limit are ErrBlockTooLarge.
+func (f *File) Pixels(ctx context.Context, levelIndex int, window image.Rectangle) (*image.NRGBA, error) {
+	if levelIndex < 0 || levelIndex >= len(f.levels) {
+		return nil, fmt.Errorf("geotiff: level %d of %d: %w", levelIndex, len(f.levels), ErrTagValue)
+	}
+	if need := int64(window.Dx()) * int64(window.Dy()) * 4; window.Empty() || need > f.limit {
+		return nil, fmt.Errorf("geotiff: window %v: %w", window, ErrBlockTooLarge)
+	}
+	l := f.levels[levelIndex]
+	release, err := f.reserve(ctx, l, window)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	win, err := f.window(ctx, l, window.Intersect(image.Rect(0, 0, l.width, l.height)))
+	if err != nil {
+		return nil, err
+	}
+	out := image.NewNRGBA(window)
+	for y := win.rect.Min.Y; y < win.rect.Max.Y; y++ {
+		copy(out.Pix[out.PixOffset(win.rect.Min.X, y):], win.pix[(y-win.rect.Min.Y)*win.stride:][:4*win.rect.Dx()])
+	}
+	return out, nil
+}
