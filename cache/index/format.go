@@ -123,7 +123,7 @@ func newBlockWriter(fs fileSystem, name string, h header) (*blockWriter, error) 
 	if err != nil {
 		return nil, err
 	}
-	w := &blockWriter{f: f, w: bufio.NewWriterSize(f, 256<<10)}
+	w := &blockWriter{f: f, w: bufio.NewWriterSize(f, 32<<10)}
 	_, err = w.w.Write(h.bytes())
 	if err != nil {
 		f.Close()

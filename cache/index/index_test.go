@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -232,7 +233,7 @@ func checkScan(t testing.TB, set *Set, want map[uint64]int) {
 			t.Fatalf("Range(100, 200) = %d, %d: row %d is of code %d", lo, hi, i, code)
 		}
 	}
-	for _, r := range [][2]int{{lo, hi}, {0, 1}, {snap.Len() - 1, snap.Len()}, {5, 5}} {
+	for _, r := range [][2]int{{lo, hi}, {0, 1}, {snap.Len() - 1, snap.Len()}, {snap.Len(), snap.Len()}} {
 		part := make([]float32, r[1]-r[0])
 		if err := snap.Scan(ctx, queries[1], r[0], r[1], part); err != nil {
 			t.Fatal(err)
@@ -334,6 +335,64 @@ func TestSparse(t *testing.T) {
 		out := make([]float32, 1)
 		if err := snap.Scan(ctx, q, i, i+1, out); err != nil || math.Abs(float64(out[0]-1)) > 0.01 {
 			t.Errorf("row %d with itself: %v, %v, want 1", i, out[0], err)
+		}
+	}
+}
+
+// The error that eight bits make, as a share of the spread of the similarities, is what ranks can be off by.
+func TestPrecision(t *testing.T) {
+	const dimension, n = 256, 8000
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, tc := range []struct {
+		name string
+		tail float64 // spread of dimensions: 0 all alike, 3 two of them much larger
+		want float64
+	}{{"alike", 0, 0.011}, {"two large dimensions", 3, 0.012}} {
+		mem, spread := map[uint64][]float32{}, make([]float64, dimension)
+		for d := range spread {
+			spread[d] = 1
+			if d < 2 {
+				spread[d] += tc.tail
+			}
+		}
+		embedding := func() []float32 {
+			e, sum := make([]float32, dimension), 0.0
+			for d := range e {
+				x := r.NormFloat64() * spread[d]
+				e[d] = float32(x)
+				sum += x * x
+			}
+			for d := range e {
+				e[d] /= float32(math.Sqrt(sum))
+			}
+			return halved(e)
+		}
+		for c := range uint64(n) {
+			mem[c] = embedding()
+		}
+		files := newMemFS()
+		k := key(dimension)
+		if err := writeSegment(ctx, files, "/", header{fingerprint: k.fingerprint(), number: 1, dimension: dimension}, memSource(mem)); err != nil {
+			t.Fatal(err)
+		}
+		seg, err := openSegment(files, "/", k.fingerprint(), dimension, segmentInfo{1, n, 0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		query := embedding()
+		q, sum := quantizeQuery(query, seg.scale), make([]int32, 1)
+		var wrong, all float64
+		for c := range uint64(n) {
+			row := seg.vec.body[int(c)*seg.stride():][:seg.stride()]
+			dotRows(sum, unsafe.Slice((*int8)(unsafe.Pointer(&row[0])), len(row)), q.values)
+			exact := float64(dot(mem[c], query))
+			wrong += math.Pow(float64(sum[0])*float64(q.factor)-exact, 2)
+			all += exact * exact
+		}
+		if got := math.Sqrt(wrong / all); got > tc.want {
+			t.Errorf("%s: the error is %.4f of the spread, want at most %v", tc.name, got, tc.want)
+		} else {
+			t.Logf("%s: %.4f", tc.name, got)
 		}
 	}
 }
