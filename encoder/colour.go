@@ -64,30 +64,28 @@ func writeYCbCr(p *pixels, m *image.YCbCr, webp bool) {
 	}
 }
 
-// blend writes 3·near + far into dst[1:], and repeats the samples at both ends.
-func blend(dst []int16, near, far []uint8) {
+// blendGo is blend from sample n on.
+func blendGo(dst []int16, near, far []uint8, n int) {
 	d := dst[1 : len(near)+1]
 	far = far[:len(near)]
-	for i, v := range near {
-		d[i] = 3*int16(v) + int16(far[i])
+	for i := n; i < len(near); i++ {
+		d[i] = 3*int16(near[i]) + int16(far[i])
 	}
 	dst[0], dst[len(near)+1] = d[0], d[len(d)-1]
 }
 
-// widen doubles a row: (3·near + far) of 16, far being the neighbour on the pixel's side. An odd width's last sample
-// gives one pixel more than the picture has; dst has room for it.
-func widen(dst []uint8, row []int16, odd int16) {
-	n := len(dst) / 2
-	row = row[:n+2]
-	for i := range n {
+// widenGo is widen from sample n of row on. An odd width's last sample gives one pixel more than the picture has; dst has
+// room for it.
+func widenGo(dst []uint8, row []int16, odd int16, n int) {
+	for i := n; i < len(dst)/2; i++ {
 		left, near, right := row[i], row[i+1]*3, row[i+2]
 		dst[2*i] = uint8((near + left + 8) >> 4)
 		dst[2*i+1] = uint8((near + right + odd) >> 4)
 	}
 }
 
-// fullRange converts a row by JFIF, in the fixed point of libjpeg (jdcolor.c).
-func fullRange(out []byte, luma, cb, cr []uint8) {
+// fullRangeGo converts a row by JFIF, in the fixed point of libjpeg (jdcolor.c).
+func fullRangeGo(out []byte, luma, cb, cr []uint8) {
 	cb, cr = cb[:len(luma)], cr[:len(luma)]
 	for x, v := range luma {
 		y, b, r := int32(v), int32(cb[x])-128, int32(cr[x])-128

@@ -16,6 +16,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/tilescout/tilescout"
@@ -166,6 +167,45 @@ func TestPasses(t *testing.T) {
 		verticalGo(want, rows[int(k.first[y])*width:], coef, width, width)
 		if !bytes.Equal(got[:width], want[:width]) {
 			t.Fatalf("vertical %d → %d, width %d differs", in, out, width)
+		}
+	}
+}
+
+// TestColourPasses: the colour step in assembly gives the bytes of that in Go.
+func TestColourPasses(t *testing.T) {
+	if !accelerated {
+		t.Skip("no assembly on this machine")
+	}
+	rng := rand.New(rand.NewPCG(3, 4))
+	bytesOf := func(n int) []byte {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = byte(rng.Uint32())
+		}
+		return b
+	}
+	for n := 1; n < 120; n++ {
+		near, far := bytesOf(n), bytesOf(n)
+		got, want := make([]int16, n+2), make([]int16, n+2)
+		blend(got, near, far)
+		blendGo(want, near, far, 0)
+		if !slices.Equal(got, want) {
+			t.Fatalf("blend of %d differs", n)
+		}
+		for _, odd := range []int16{7, 8} {
+			wide, wanted := make([]uint8, 2*n), make([]uint8, 2*n)
+			widen(wide, got, odd)
+			widenGo(wanted, got, odd, 0)
+			if !bytes.Equal(wide, wanted) {
+				t.Fatalf("widen of %d differs", n)
+			}
+		}
+		luma, cb, cr := bytesOf(n), bytesOf(n), bytesOf(n)
+		rgb, wanted := make([]byte, 4*n), make([]byte, 4*n)
+		fullRange(rgb, luma, cb, cr)
+		fullRangeGo(wanted, luma, cb, cr)
+		if !bytes.Equal(rgb, wanted) {
+			t.Fatalf("fullRange of %d differs", n)
 		}
 	}
 }

@@ -75,6 +75,7 @@ const precision = 32 - 8 - 2
 type kernel struct {
 	first []int32 // per output pixel: the first input pixel
 	coef  []int32 // taps per output pixel, the missing ones 0
+	wide  []int32 // coef with each value four times, once for each channel
 	taps  int     // even, so that two pixels can be taken at a time
 }
 
@@ -90,32 +91,40 @@ func newKernel(k kernelKey) *kernel {
 	scale := float64(k.in) / float64(k.out)
 	filterScale := max(scale, 1)
 	support := f.support * filterScale
-	taps := int(math.Ceil(support))*2 + 1
-	taps = min(taps+taps&1, k.in+k.in&1)
-	res := &kernel{first: make([]int32, k.n), coef: make([]int32, k.n*taps), taps: taps}
+	bounds := func(i int) (center float64, lo, hi int) {
+		center = (float64(k.from+i) + 0.5) * scale
+		return center, max(0, int(center-support+0.5)), min(k.in, int(center+support+0.5))
+	}
+	taps := 1
+	for i := range k.n {
+		_, lo, hi := bounds(i)
+		taps = max(taps, hi-lo)
+	}
+	taps += taps & 1
+	res := &kernel{first: make([]int32, k.n), coef: make([]int32, k.n*taps), wide: make([]int32, 4*k.n*taps), taps: taps}
 	weights := make([]float64, taps)
 	for i := range k.n {
-		center := (float64(k.from+i) + 0.5) * scale
-		lo := max(0, int(center-support+0.5))
-		hi := min(k.in, int(center+support+0.5))
+		center, lo, hi := bounds(i)
 		var sum float64
 		for j := range hi - lo {
 			w := f.at((float64(j+lo) - center + 0.5) * (1 / filterScale))
 			weights[j] = w
 			sum += w
 		}
-		// A window at the right edge begins earlier, with zeros, so that all taps lie inside the picture.
-		shift := max(0, lo+taps-k.in)
-		if lo < shift {
-			shift = lo
-		}
+		// A window at the right edge begins earlier, with zeros, so that the taps lie inside the picture.
+		shift := min(lo, max(0, lo+taps-k.in))
 		res.first[i] = int32(lo - shift)
 		for j := range hi - lo {
 			w := weights[j]
 			if sum != 0 {
 				w /= sum
 			}
-			res.coef[i*taps+shift+j] = int32(w*(1<<precision) + math.Copysign(0.5, w))
+			c := int32(w*(1<<precision) + math.Copysign(0.5, w))
+			at := i*taps + shift + j
+			res.coef[at] = c
+			for channel := range 4 {
+				res.wide[4*at+channel] = c
+			}
 		}
 	}
 	return res

@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package encoder
+
+func blend(dst []int16, near, far []uint8)       { blendGo(dst, near, far, 0) }
+func widen(dst []uint8, row []int16, odd int16)  { widenGo(dst, row, odd, 0) }
+func fullRange(out []byte, luma, cb, cr []uint8) { fullRangeGo(out, luma, cb, cr) }
