@@ -118,12 +118,28 @@ func encode(img image.Image, mediaType string) ([]byte, error) {
 		err = webp.Encode(&out, img, o)
 	default:
 		// The fast level: photographs shrink by a few percent more at the default, in three times the time.
-		err = (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&out, img)
+		err = (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&out, eightBit(img))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", mediaType, err)
 	}
 	return out.Bytes(), nil
+}
+
+// eightBit returns img with 8 bits a channel: package png writes 16 for what a JPEG decodes to, which GDAL then
+// clamps to white.
+func eightBit(img image.Image) image.Image {
+	switch img.(type) {
+	case *image.RGBA, *image.NRGBA, *image.Gray, *image.Paletted:
+		return img
+	case *image.YCbCr: // has a fast path into RGBA, and is opaque
+		out := image.NewRGBA(img.Bounds())
+		draw.Draw(out, out.Rect, img, out.Rect.Min, draw.Src)
+		return out
+	}
+	out := image.NewNRGBA(img.Bounds())
+	draw.Draw(out, out.Rect, img, out.Rect.Min, draw.Src)
+	return out
 }
 
 func onWhite(img image.Image) image.Image {

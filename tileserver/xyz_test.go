@@ -54,6 +54,9 @@ func TestTile(t *testing.T) {
 				t.Fatalf("status %d, type %s; want 200, %s", r.StatusCode, r.Header.Get("Content-Type"), tc.mediaType)
 			}
 			img := r.image(t)
+			if depth := r.body[24]; tc.mediaType == "image/png" && depth != 8 {
+				t.Errorf("PNG of %d bits a channel: GDAL shows it white", depth)
+			}
 			if img.Bounds().Dx() != tc.size || img.Bounds().Dy() != tc.size {
 				t.Fatalf("size = %v, want %d", img.Bounds(), tc.size)
 			}
