@@ -163,7 +163,8 @@ func TestOverlayShowsWhatSearchFinds(t *testing.T) {
 				inside, outside = inside.Parent(), outside.Parent()
 			}
 			shown := opaque(t, base, inside, style)
-			if shown == 0 {
+			deepInside := style == "outline" && z > 11 // no border runs through the middle of a tile
+			if shown == 0 && !deepInside {
 				t.Errorf("%s at zoom %d: the red tile is not shown", style, z)
 			}
 			if z >= 10 {
