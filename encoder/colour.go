@@ -49,12 +49,17 @@ func writeYCbCr(p *pixels, m *image.YCbCr, webp bool) {
 			}
 			blend(cb, m.Cb[near*m.CStride:][:cw], m.Cb[far*m.CStride:][:cw])
 			blend(cr, m.Cr[near*m.CStride:][:cw], m.Cr[far*m.CStride:][:cw])
-			odd := int16(7) // libjpeg-turbo jdsample.c, h2v2_fancy_upsample; libwebp rounds both alike
-			if webp {
-				odd = 8
+			// Rounding terms, of 16: libwebp rounds to nearest; libjpeg-turbo alternates, so that its bias cancels
+			// (jdsample.c, h2v2_fancy_upsample and h2v1_fancy_upsample).
+			even, odd := int16(8), int16(8)
+			switch {
+			case !webp && halfH:
+				odd = 7
+			case !webp:
+				even = 4
 			}
-			widen(fullB, cb, odd)
-			widen(fullR, cr, odd)
+			widen(fullB, cb, even, odd)
+			widen(fullR, cr, even, odd)
 		}
 		if webp {
 			limitedRange(out, luma, fullB, fullR)
@@ -76,10 +81,10 @@ func blendGo(dst []int16, near, far []uint8, n int) {
 
 // widenGo is widen from sample n of row on. An odd width's last sample gives one pixel more than the picture has; dst has
 // room for it.
-func widenGo(dst []uint8, row []int16, odd int16, n int) {
+func widenGo(dst []uint8, row []int16, even, odd int16, n int) {
 	for i := n; i < len(dst)/2; i++ {
 		left, near, right := row[i], row[i+1]*3, row[i+2]
-		dst[2*i] = uint8((near + left + 8) >> 4)
+		dst[2*i] = uint8((near + left + even) >> 4)
 		dst[2*i+1] = uint8((near + right + odd) >> 4)
 	}
 }

@@ -4,7 +4,7 @@ package encoder
 func blendAVX2(dst *int16, near, far *uint8, n int)
 
 //go:noescape
-func widenAVX2(dst *uint8, row *int16, n int, odd int)
+func widenAVX2(dst *uint8, row *int16, n, even, odd int)
 
 //go:noescape
 func fullRangeAVX2(out, luma, cb, cr *uint8, n int)
@@ -22,15 +22,15 @@ func blend(dst []int16, near, far []uint8) {
 }
 
 // widen doubles a row: (3·near + far) of 16, far being the neighbour on the pixel's side.
-func widen(dst []uint8, row []int16, odd int16) {
+func widen(dst []uint8, row []int16, even, odd int16) {
 	n := 0
 	if accelerated {
 		if n = (len(dst) / 2) &^ 15; n > 0 {
 			_ = row[n+1]
-			widenAVX2(&dst[0], &row[0], n, int(odd))
+			widenAVX2(&dst[0], &row[0], n, int(even), int(odd))
 		}
 	}
-	widenGo(dst, row, odd, n)
+	widenGo(dst, row, even, odd, n)
 }
 
 // fullRange converts a row by JFIF. The fourth byte of a pixel has no meaning afterwards.

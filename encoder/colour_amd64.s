@@ -23,16 +23,16 @@ loop:
 	VZEROUPPER
 	RET
 
-// func widenAVX2(dst *uint8, row *int16, n int, odd int)
-// dst[2i] = (3·row[i+1] + row[i] + 8) / 16, dst[2i+1] = (3·row[i+1] + row[i+2] + odd) / 16; n, of row, is a multiple of 16.
-TEXT ·widenAVX2(SB), NOSPLIT, $0-32
+// func widenAVX2(dst *uint8, row *int16, n, even, odd int)
+// dst[2i] = (3·row[i+1] + row[i] + even) / 16, dst[2i+1] = (3·row[i+1] + row[i+2] + odd) / 16; n, of row, is a multiple of 16.
+TEXT ·widenAVX2(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), DI
 	MOVQ row+8(FP), SI
 	MOVQ n+16(FP), CX
-	MOVQ odd+24(FP), AX
+	MOVQ odd+32(FP), AX
 	VMOVD AX, X6
 	VPBROADCASTW X6, Y6
-	MOVL $8, AX
+	MOVQ even+24(FP), AX
 	VMOVD AX, X7
 	VPBROADCASTW X7, Y7
 

@@ -192,10 +192,10 @@ func TestColourPasses(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Fatalf("blend of %d differs", n)
 		}
-		for _, odd := range []int16{7, 8} {
+		for _, round := range [][2]int16{{8, 7}, {8, 8}, {4, 8}} {
 			wide, wanted := make([]uint8, 2*n), make([]uint8, 2*n)
-			widen(wide, got, odd)
-			widenGo(wanted, got, odd, 0)
+			widen(wide, got, round[0], round[1])
+			widenGo(wanted, got, round[0], round[1], 0)
 			if !bytes.Equal(wide, wanted) {
 				t.Fatalf("widen of %d differs", n)
 			}

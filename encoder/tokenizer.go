@@ -58,7 +58,11 @@ func parseWords(raw []byte, context int) (*words, error) {
 		if len(key) == 0 || len(key) > maxAliasWords {
 			return nil, fmt.Errorf("alias %q: want 1 to %d words: %w", from, maxAliasWords, tilescout.ErrBadInput)
 		}
-		w.aliases[strings.Join(key, " ")] = normal(split(to))
+		value := normal(split(to))
+		if len(value) == 0 {
+			return nil, fmt.Errorf("alias %q stands for no word: %w", from, tilescout.ErrBadInput)
+		}
+		w.aliases[strings.Join(key, " ")] = value
 	}
 	return w, nil
 }
@@ -111,9 +115,9 @@ func (w *words) tokenize(prompt string) (tokens, error) {
 			i += n
 			continue
 		}
-		id, ok := w.id(list[i].normal)
-		if !ok && !slices.Contains(t.unknown, list[i].spelling) {
-			t.unknown = append(t.unknown, list[i].spelling)
+		id, known := w.id(list[i].normal)
+		if spelling := list[i].spelling; !known && !slices.Contains(t.unknown, spelling) {
+			t.unknown = append(t.unknown, spelling)
 		}
 		emit(id)
 		i++

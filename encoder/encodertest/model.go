@@ -87,6 +87,7 @@ type Graph struct {
 	Nodes       []Node
 	Weights     map[string]Weight
 	Domains     []string
+	External    string // file that the weights claim to lie in; "" keeps them inside
 }
 
 // Weight is a constant tensor: floats, or int64s where Floats is nil.
@@ -143,6 +144,9 @@ func (g Graph) Bytes() []byte {
 				raw = protowire.AppendFixed64(raw, uint64(v))
 			}
 			b = sub(b, 9, raw)
+		}
+		if g.External != "" {
+			b = num(sub(b, 13, str(str(nil, 1, "location"), 2, g.External)), 14, 1)
 		}
 		graph = sub(graph, 5, str(b, 8, name))
 	}
