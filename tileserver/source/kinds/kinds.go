@@ -16,6 +16,7 @@ import (
 
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/tileserver/source"
+	"github.com/tilescout/tilescout/tileserver/source/geotiff"
 	"github.com/tilescout/tilescout/tileserver/source/mbtiles"
 	"github.com/tilescout/tilescout/tileserver/source/xyz"
 )
@@ -24,6 +25,7 @@ import (
 type Options struct {
 	XYZ     xyz.Options // share Hosts and Cache among all layers
 	MBTiles mbtiles.Options
+	GeoTIFF geotiff.Options
 }
 
 // Kind names a way to hold tiles.
@@ -54,6 +56,8 @@ func Open(ctx context.Context, spec source.Spec, o Options) (source.Source, erro
 		return opened(xyz.Open(ctx, spec, o.XYZ))
 	case MBTiles:
 		return opened(mbtiles.Open(ctx, spec, o.MBTiles))
+	case GeoTIFF:
+		return opened(geotiff.OpenWith(ctx, spec.Source, spec.Info(), o.GeoTIFF))
 	}
 	return nil, fmt.Errorf("layer %s: %s is a %s file, which this build does not read: %w", spec.ID, spec.Source, kind, tilescout.ErrBadInput)
 }

@@ -2,6 +2,8 @@ package kinds_test
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,6 +69,35 @@ func TestOpenFailureIsNil(t *testing.T) {
 			t.Errorf("Open(%q) = %v, %v, want nil, ErrBadInput", text, src, err)
 		}
 	}
+}
+
+func TestOpenGeoTIFF(t *testing.T) {
+	path := sourcetest.Shared(t, "geo", "cog", "dop_forest_25832_deflate.tif")
+	src, err := kinds.Open(t.Context(), source.Spec{ID: "forest", Title: "Forest", Source: "file://" + filepath.ToSlash(path)}, kinds.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := src.Info(); got.ID != "forest" || got.Title != "Forest" {
+		t.Errorf("Info() = %+v, want what the spec says", got)
+	}
+	sourcetest.Run(t, src, maptile.New(34498, 21192, 16), maptile.New(0, 0, 16))
+}
+
+func TestOpenURL(t *testing.T) {
+	picture := sourcetest.Paint(maptile.Tile{}, 256)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/1/0/1" { // row counted from the south
+			http.NotFound(w, r)
+			return
+		}
+		w.Write(picture)
+	}))
+	defer server.Close()
+	src, err := kinds.Open(t.Context(), source.Spec{ID: "tms", Source: server.URL + "/{z}/{x}/{y}", Scheme: "tms"}, kinds.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sourcetest.Run(t, src, maptile.New(0, 0, 1), maptile.New(0, 1, 1))
 }
 
 func TestOpenMBTiles(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -57,7 +58,26 @@ func fingerprint(path string) (identity, error) {
 	if !strings.HasPrefix(string(head), "SQLite format 3\x00") {
 		return identity{}, fmt.Errorf("not an MBTiles file, it is %s: %w", source.Describe(head), tilescout.ErrBadInput)
 	}
+	if want := statedSize(head); info.Size() < want && !hasJournal(path) {
+		return identity{}, fmt.Errorf("the file is cut short: %d bytes of %d (a download that broke off?): %w", info.Size(), want, tilescout.ErrBadInput)
+	}
 	return identity{size: info.Size(), modified: info.ModTime(), header: sha256.Sum256(head)}, nil
+}
+
+// statedSize returns how long the database says it is, in bytes; 0 where the header is too short to say. SQLite reads on
+// without complaint until it reaches a page that is not there. Offsets: sqlite.org/fileformat.html §1.3.
+func statedSize(head []byte) int64 {
+	if len(head) < 100 {
+		return 100
+	}
+	if string(head[24:28]) != string(head[92:96]) { // last written by a version that does not keep the page count
+		return 0
+	}
+	pageSize := int64(binary.BigEndian.Uint16(head[16:]))
+	if pageSize == 1 {
+		pageSize = 65536
+	}
+	return pageSize * int64(binary.BigEndian.Uint32(head[28:]))
 }
 
 // metadata is the table of that name, as text. Long values (legends, templates) are cut, nobody here reads them.
