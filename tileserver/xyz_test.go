@@ -239,19 +239,25 @@ func TestTileHeaders(t *testing.T) {
 }
 
 func TestNotModifiedBeforeConversion(t *testing.T) {
-	// A source whose picture has a good header and no pixels: converting it fails, so a 304 shows that it was not tried.
-	whole := paint(inside, tilescout.JPEG, 256)
-	source := city()
-	_, base := start(t, tileserver.Options{Layers: []tileserver.Layer{{Tiles: source}}})
-	etag := ask(t, "GET", base+path("city", inside, ".png")).Header.Get("ETag")
-	first := &memory{info: source.info, make: func(maptile.Tile) (tilescout.Picture, error) { return whole, nil }}
-	s, fresh := start(t, tileserver.Options{Layers: []tileserver.Layer{{Tiles: first}}})
-	_ = s
-	if r := ask(t, "GET", fresh+path("city", inside, ".png"), "If-None-Match", etag); r.StatusCode != 304 {
-		t.Errorf("status = %d, want 304 from a server that never converted", r.StatusCode)
+	// Of this picture only the header is good: converting it fails, so a 304 shows that it was not tried.
+	half := paint(inside, tilescout.JPEG, 256)
+	half.Data = half.Data[:len(half.Data)*2/3]
+	broken := &memory{info: city().info, make: func(maptile.Tile) (tilescout.Picture, error) { return half, nil }}
+	broken.info.ID = "broken"
+	_, base := start(t, tileserver.Options{Layers: []tileserver.Layer{{Tiles: city()}, {Tiles: broken}}})
+	etag := func(layer, ext string) string {
+		return strings.Trim(ask(t, "GET", base+path(layer, inside, ext)).Header.Get("ETag"), `"`)
 	}
-	if n := first.calls.Load(); n != 1 {
-		t.Errorf("source asked %d times, want 1", n)
+	// What a conversion adds to the ETag of the bytes it starts from.
+	added, ok := strings.CutPrefix(etag("city", ".png"), etag("city", ".jpg"))
+	if !ok || added == "" {
+		t.Fatalf("ETags %s and %s", etag("city", ".png"), etag("city", ".jpg"))
+	}
+	if r := ask(t, "GET", base+path("broken", inside, ".png")); r.StatusCode != 502 {
+		t.Fatalf("status %d: the picture was to be broken", r.StatusCode)
+	}
+	if r := ask(t, "GET", base+path("broken", inside, ".png"), "If-None-Match", `"`+etag("broken", ".jpg")+added+`"`); r.StatusCode != 304 {
+		t.Errorf("status = %d, want 304 without a conversion", r.StatusCode)
 	}
 }
 
