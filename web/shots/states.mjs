@@ -15,7 +15,10 @@ const ask = async (page, text) => {
 
 const patch = (page, pattern, change) =>
   page.route(pattern, async (route) => {
-    const response = await route.fetch();
+    const response = await route.fetch().catch(() => null);
+    if (!response) {
+      return; // the page is gone
+    }
     await route.fulfill({ response, json: change(await response.json(), route.request()) });
   });
 
@@ -83,7 +86,10 @@ export const states = {
   partial: async (page, { q }) => {
     await patch(page, isIndex, (body) => ({ ...body, state: "empty", view: { embedded: 12, total: 100 } }));
     await page.route(isOverlay, async (route) => {
-      const response = await route.fetch();
+      const response = await route.fetch().catch(() => null);
+      if (!response) {
+        return; // the page is gone
+      }
       const [, x, y] = /(\d+)\/(\d+)\.png/.exec(route.request().url());
       const pending = (Number(x) + Number(y)) % 3 === 0 ? "0" : "999";
       await route.fulfill({ response, headers: { ...response.headers(), "tilescout-pending": pending } });
@@ -131,13 +137,13 @@ export const states = {
   overlay: async (page, { q }) => {
     await ask(page, q);
     await page.click("[aria-controls=tilescout-panel-overlay]");
-    await page.click("text=Grid");
+    await page.check("input[value=grid]");
     await settled(page);
   },
   outline: async (page, { q }) => {
     await ask(page, q);
     await page.click("[aria-controls=tilescout-panel-overlay]");
-    await page.click("text=Outline");
+    await page.check("input[value=outline]");
     await page.keyboard.press("Escape");
     await settled(page);
   },

@@ -13,7 +13,7 @@ export class Coverage {
   private readonly meter = h("span", { class: "tilescout-bar-fill" });
 
   constructor(options: CoverageOptions) {
-    this.fill = button({ text: "Fill", label: "Embed the rest of this view", class: "tilescout-button tilescout-button-small", onClick: () => options.onFill() });
+    this.fill = button({ text: "Fill", label: "Fill the rest of this view", class: "tilescout-button tilescout-button-small", onClick: () => options.onFill() });
     this.element = h("div", { class: "tilescout-coverage", hidden: true },
       h("div", { class: "tilescout-coverage-line" }, this.text, this.fill),
       h("span", { class: "tilescout-bar", "aria-hidden": "true" }, this.meter));

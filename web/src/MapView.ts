@@ -53,7 +53,7 @@ export class MapView {
     const { top, bottom } = this.options.covered();
     const edges = L.point(0, top + bottom);
     const whole = this.map.getBoundsZoom(bounds, false, edges);
-    const zoom = Math.min(this.map.getBoundsZoom(bounds, true, edges), whole + 1);
+    const zoom = Math.min(this.map.getBoundsZoom(bounds, true, edges), whole + (this.map.getSize().x < this.map.getSize().y ? 2 : 1));
     // The card at the side lies on imagery, a sheet at the bottom takes its part of the window.
     const center = this.map.project(bounds.getCenter(), zoom).add(L.point(0, (bottom - top) / 2));
     this.map.setView(this.map.unproject(center, zoom), zoom, { animate: false });

@@ -18,6 +18,8 @@ const STEP = 40; // rows that are built at first, and with each further look dow
 export class ResultList {
   readonly element = h("ol", { class: "tilescout-results", "aria-label": "Results, best first" });
   private matches: Match[] = [];
+  /** Rows on the page by tile and score: an answer that brings them again keeps them, focus and picture included. */
+  private kept = new Map<string, HTMLLIElement>();
   private built = 0;
   private readonly more: IntersectionObserver;
 
@@ -32,12 +34,19 @@ export class ResultList {
 
   /** show replaces the list in one go. `faint`: none of these is a confident match. */
   show(matches: Match[], faint: boolean): void {
+    const had = document.activeElement instanceof HTMLElement ? document.activeElement.dataset["tile"] : undefined;
+    const before = this.kept;
+    const atLeast = Math.max(STEP, this.built);
     this.matches = matches;
+    this.kept = new Map();
     this.built = 0;
     this.element.classList.toggle("tilescout-results-faint", faint);
-    this.element.replaceChildren();
     this.element.hidden = matches.length === 0;
-    this.build();
+    this.element.replaceChildren();
+    this.build(before, atLeast);
+    if (had && document.activeElement === document.body) {
+      this.rows().find((row) => row.dataset["tile"] === had)?.focus({ preventScroll: true });
+    }
   }
 
   /** step moves the focus to the next (+1) or previous (-1) row. */
@@ -76,11 +85,16 @@ export class ResultList {
     return Array.from(this.element.querySelectorAll("button"));
   }
 
-  private build(): void {
+  private build(before: ReadonlyMap<string, HTMLLIElement> = this.kept, count = STEP): void {
     const center = this.options.center();
-    const next = this.matches.slice(this.built, this.built + STEP);
+    const next = this.matches.slice(this.built, this.built + count);
     this.built += next.length;
-    this.element.append(...next.map((match) => this.row(match, center)));
+    for (const match of next) {
+      const key = `${match.properties.tile} ${match.properties.score} ${match.properties.thumbnail}`;
+      const row = before.get(key) ?? this.row(match, center);
+      this.kept.set(key, row);
+      this.element.append(row);
+    }
     this.more.disconnect();
     const last = this.element.lastElementChild;
     if (last && this.built < this.matches.length) {

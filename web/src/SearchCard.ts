@@ -83,10 +83,9 @@ export class SearchCard {
 
   private chip(term: string, role: "like" | "or" | "not"): HTMLElement {
     const tile = termTile(term);
-    const name = tile ? `tile ${tile}` : term;
-    const chip = button({ label: `Remove: ${role} ${name}`, class: `tilescout-chip tilescout-term-${role}`, onClick: () => this.options.onRemove(term) });
-    chip.append(h("span", { class: "tilescout-muted" }, role),
-      tile ? h("img", { src: this.options.picture(tile), alt: "", width: 24, height: 24 }) : h("span", {}, term), icon("close"));
+    const chip = button({ class: `tilescout-chip tilescout-term-${role}`, onClick: () => this.options.onRemove(term) });
+    chip.append(h("span", { class: "tilescout-hidden" }, "Remove "), h("span", { class: "tilescout-muted" }, role),
+      tile ? h("img", { src: this.options.picture(tile), alt: `tile ${tile}`, width: 24, height: 24 }) : h("span", {}, term), icon("close"));
     return chip;
   }
 }

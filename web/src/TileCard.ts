@@ -75,7 +75,7 @@ export class TileCard {
 
 /** share writes a probability as whole per cent. */
 function share(probability: number): string {
-  return probability < 0.005 ? "< 1 %" : `${Math.round(probability * 100)} %`;
+  return probability < 0.005 ? "<1 %" : `${Math.round(probability * 100)} %`;
 }
 
 /** say changes a button's text for a moment. */

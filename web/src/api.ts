@@ -18,6 +18,13 @@ export class ApiError extends Error {
   get offline(): boolean {
     return this.status === 0;
   }
+
+  /** The server's words as a sentence: with a capital and a full stop. */
+  get sentence(): string {
+    const text = this.message.trim();
+    const capital = text.charAt(0).toUpperCase() + text.slice(1);
+    return /[.!?]$/.test(capital) ? capital : `${capital}.`;
+  }
 }
 
 export interface SearchOptions {
@@ -55,7 +62,7 @@ export class Api {
   }
 
   tile(layer: string, { z, x, y }: Tile, query: Query, signal?: AbortSignal): Promise<TileScore> {
-    return this.json(`search/${layer}/tile/${z}/${x}/${y}`, { ...query }, signal);
+    return this.json(`search/${layer}/tile/${z}/${x}/${y}`, terms(query), signal);
   }
 
   /** suggest completes what is typed; nothing typed: prompts that the layer is likely to hold. */
@@ -84,7 +91,7 @@ export class Api {
   /** overlayUrl returns the address of one overlay tile; with "{z}", "{x}", "{y}" the template for other clients. */
   overlayUrl(layer: string, query: Query, at: Tile | null, options: OverlayOptions): string {
     const place = at ? `${at.z}/${at.x}/${at.y}` : "{z}/{x}/{y}";
-    const url = this.url("", { ...query, style: options.style, threshold: options.threshold.toFixed(2), rev: options.rev });
+    const url = this.url("", { ...terms(query), style: options.style, threshold: options.threshold.toFixed(2), rev: options.rev });
     return url.replace(this.base, `${this.base}overlay/${layer}/${place}.png`);
   }
 
@@ -95,7 +102,7 @@ export class Api {
 
   searchUrl(layer: string, query: Query, options: { threshold: number; bbox?: BBox | null; limit?: number }): string {
     return this.url(`search/${layer}`, {
-      ...query,
+      ...terms(query),
       threshold: options.threshold.toFixed(2),
       bbox: options.bbox?.map(degrees).join(","),
       limit: options.limit,
@@ -103,11 +110,11 @@ export class Api {
   }
 
   wmtsUrl(query: Query): string {
-    return this.url("wmts", { SERVICE: "WMTS", REQUEST: "GetCapabilities", ...query });
+    return this.url("wmts", { SERVICE: "WMTS", REQUEST: "GetCapabilities", ...terms(query) });
   }
 
   qlrUrl(layer: string, query: Query): string {
-    return this.url(`qgis/${layer}.qlr`, { ...query });
+    return this.url(`qgis/${layer}.qlr`, terms(query));
   }
 
   /** resolve returns an address from an answer as an absolute one; {z} and its like stay readable. */
@@ -176,6 +183,11 @@ async function problem(response: Response): Promise<ApiError> {
   }
   const after = Number(response.headers.get("Retry-After"));
   return new ApiError(response.status, text || `The server answered ${response.status}.`, Number.isFinite(after) ? after : 0);
+}
+
+/** terms takes the parameters out of what may be more than a query. */
+function terms({ q, not }: Query): { q: string[]; not: string[] } {
+  return { q, not };
 }
 
 function degrees(value: number): string {

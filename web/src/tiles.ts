@@ -63,3 +63,23 @@ export function bboxOf(west: number, south: number, east: number, north: number)
   const e = wrapLongitude(east);
   return [wrapLongitude(west), clampLat(south), e === -180 ? 180 : e, clampLat(north)];
 }
+
+/** span returns the east of a bbox as a longitude above its west, beyond 180 where it crosses. */
+function span([west, , east]: BBox): [number, number] {
+  return [west, east < west ? east + 360 : east];
+}
+
+/** overlap returns which share of bbox a lies in bbox b, 0–1; both may cross 180°. */
+export function overlap(a: BBox, b: BBox): number {
+  const [west, east] = span(a);
+  const [from, to] = span(b);
+  const part = (lo: number, hi: number, min: number, max: number) => Math.max(0, Math.min(hi, max) - Math.max(lo, min)) / Math.max(1e-12, hi - lo);
+  // The same place may be named a turn further east or west.
+  const across = Math.max(...[-360, 0, 360].map((turn) => part(west, east, from + turn, to + turn)));
+  return across * part(a[1], a[3], b[1], b[3]);
+}
+
+/** intersects says whether two bboxes share more than an edge. */
+export function intersects(a: BBox, b: BBox): boolean {
+  return overlap(a, b) > 0;
+}
