@@ -63,6 +63,7 @@ class Config:
     block_probability: float = 0.15  # JPEG-like 8x8 quantisation
     noise: float = 0.03
     evaluate_size: int = 144
+    evaluate_every: int = 1
 
     def __post_init__(self) -> None:
         """Refuse values that could only fail later."""

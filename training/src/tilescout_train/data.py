@@ -21,8 +21,6 @@ from .config import Config
 from .errors import DataError
 from .text import Concept
 
-MAX_PAINTED_SIDE = 2048
-
 
 @dataclass
 class Scenes:
@@ -112,13 +110,35 @@ def masks(concepts: list[Concept]) -> Tensor:
     return out
 
 
-def load_set(root: Path, name: str, concepts: list[Concept], size: int, limit: int = 0) -> Scenes:
+def _pixels(tar: Path, names: list[str], size: int, cache: Path | None) -> tuple[Tensor, str]:
+    """Decoded pictures and the tar's digest; kept as .npy so that a resumed run starts at once."""
+    try:
+        digest = file_digest(tar)
+    except OSError as error:
+        raise DataError(f"{tar}: {error.strerror}") from error
+    if cache is None:
+        return torch.from_numpy(_read_tar(tar, names, size)), digest
+    listed = hashlib.sha256("\n".join([digest, *names]).encode()).hexdigest()[:16]
+    kept = cache / f"{tar.name.split('.')[0]}_{size}_{listed}.npy"
+    if not kept.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(".part")
+        with part.open("wb") as f:
+            np.save(f, _read_tar(tar, names, size))
+        part.replace(kept)
+    return torch.from_numpy(np.load(kept)), digest
+
+
+def load_set(
+    root: Path, name: str, concepts: list[Concept], size: int, limit: int = 0,
+    cache: Path | None = None,
+) -> Scenes:
     """Load one labelled set, such as rsicd_train, from NAME.jsonl and NAME.tar.gz."""
     rows = read_list(root / f"{name}.jsonl")
     if limit:
         rows = rows[:: max(1, len(rows) // limit)][:limit]
-    tar = root / f"{name}.tar.gz"
-    pixels = torch.from_numpy(_read_tar(tar, [r["file"] for r in rows], size))
+    names = [r["file"] for r in rows]
+    pixels, digest = _pixels(root / f"{name}.tar.gz", names, size, cache)
     corpus = name.split("_")[0]
     table, competes = _label_table(concepts), masks(concepts)
     target = torch.zeros(len(rows), len(concepts))
@@ -136,22 +156,26 @@ def load_set(root: Path, name: str, concepts: list[Concept], size: int, limit: i
     return Scenes(
         pixels, target, allowed, group, [list(r.get("captions", [])) for r in rows],
         [list(r.get("aug", [])) for r in rows], [r["class"] for r in rows],
-        torch.zeros(len(rows), dtype=torch.bool), {name: file_digest(tar)},
+        torch.zeros(len(rows), dtype=torch.bool), {name: digest},
     )
 
 
 def load_painted(folder: Path, concepts: list[Concept], size: int, limit: int = 0) -> Scenes:
-    """Load painted tiles: tiles.jsonl lines with file, labels, and main (weighs twice)."""
+    """Load painted tiles: tiles.jsonl lines with file, labels, main (weighs twice) and partly
+    (classes that show too little to count either way).
+    """
     rows = read_list(folder / "tiles.jsonl")
     known = {name: i for i, c in enumerate(concepts) for name in c.names}
-    competes = masks(concepts)
+    painter = torch.zeros(len(concepts), dtype=torch.bool)
+    seen = {label for r in rows for label in r.get("labels", [])}
+    painter[[known[label] for label in seen if label in known]] = True
     rows = [r for r in rows if any(label in known for label in r.get("labels", []))]
     if limit:
         rows = rows[:: max(1, len(rows) // limit)][:limit]
     if not rows:
         raise DataError(f"{folder}: no tile carries a label that concepts.toml knows")
     target = torch.zeros(len(rows), len(concepts))
-    allowed = torch.ones(len(rows), len(concepts), dtype=torch.bool)
+    allowed = torch.zeros(len(rows), len(concepts), dtype=torch.bool)
     pixels = torch.zeros(len(rows), 3, size, size, dtype=torch.uint8)
     for i, row in enumerate(tqdm(rows, desc=folder.name, unit="img", disable=None)):
         data = (folder / row["file"]).read_bytes()
@@ -160,9 +184,10 @@ def load_painted(folder: Path, concepts: list[Concept], size: int, limit: int = 
         main = known.get(row.get("main", ""))
         for c in present:
             target[i, c] = 2.0 if c == main else 1.0
-            allowed[i] &= competes[c]
-        for c in present:
-            allowed[i, c] = True
+        # The list is complete for the painter's own classes; the rest may be there or not.
+        allowed[i] = painter
+        allowed[i, [known[label] for label in row.get("partly", []) if label in known]] = False
+        allowed[i, list(present)] = True
         target[i] /= target[i].sum()
     names = [row.get("main") or row["labels"][0] for row in rows]
     return Scenes(
@@ -187,7 +212,8 @@ def load_training(config: Config, concepts: list[Concept], base: Path) -> Scenes
     """Load everything that the experiment trains on; relative paths start at base."""
     root = base / config.scenes
     size, limit = config.stored_size, config.max_images
-    parts = [load_set(root, name, concepts, size, limit) for name in config.sets]
+    cache = base / ".cache"
+    parts = [load_set(root, name, concepts, size, limit, cache) for name in config.sets]
     parts += [load_painted(base / p, concepts, size, limit) for p in config.painted]
     return concat(parts)
 

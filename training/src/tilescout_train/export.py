@@ -169,7 +169,7 @@ def write_folder(config: Config, base: Path, out: Path) -> dict[str, Any]:
     model, tokenizer = load_run(config, run)
     concepts, aliases = text.load_concepts()
     training = data.load_set(root, "rsicd_train", concepts, config.stored_size, 512)
-    valid = data.load_set(root, "rsicd_valid", concepts, config.stored_size)
+    valid = data.load_set(root, "rsicd_valid", concepts, config.stored_size, 0, base / ".cache")
     write_graphs(model, tokenizer, training.pixels, size, out)
     whole = run / "float"
     whole.mkdir(exist_ok=True)

@@ -91,15 +91,18 @@ def _block(g: Graph, x: str, block: Block) -> str:
     short = x
     if isinstance(block.shortcut, nn.Sequential):
         if isinstance(block.shortcut[0], nn.AvgPool2d):
-            short = g.add("AveragePool", short, kernel_shape=[2, 2], strides=[2, 2])
+            short = g.add(
+                "AveragePool", short, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1,
+                count_include_pad=0,
+            )
         short = _conv(g, short, block.shortcut[1])
     return g.add("Relu", g.add("Add", y, short))
 
 
 def image_graph(model: DualEncoder, size: int) -> onnx.ModelProto:
     """Pixels uint8 [B, S, S, 3] -> embedding [B, D] and dense [B, P, D], unit length."""
-    if size % 32:
-        raise ValueError("the input size must be a multiple of 32")
+    if size % 16:
+        raise ValueError("the input size must be a multiple of 16")
     tower, g = model.image, Graph()
     x = g.add("Cast", "pixels", to=TensorProto.FLOAT)
     gain, offset = [1 / (255 * s) for s in STD], [-m / s for m, s in zip(MEAN, STD, strict=True)]
@@ -119,7 +122,7 @@ def image_graph(model: DualEncoder, size: int) -> onnx.ModelProto:
     bias = g.const(tower.project.bias, "project_bias")
     pooled = g.add("Reshape", g.add("GlobalAveragePool", x), g.ints(-1, channels))
     g.unit(g.add("Add", g.add("MatMul", pooled, weight), bias), "embedding")
-    cells = (size // 32) ** 2
+    cells = (-(-size // 32)) ** 2
     flat = g.add("Reshape", x, g.ints(-1, channels, cells))
     flat = g.add("Transpose", flat, perm=[0, 2, 1])
     g.unit(g.add("Add", g.add("MatMul", flat, weight), bias), "dense")

@@ -214,6 +214,15 @@ class Trainer:
             **{k: round(sum(v) / len(v), 4) for k, v in sums.items()},
         }
 
+    def figures(self, valid: Scenes, root: Path) -> dict[str, float]:
+        """Figures of the averaged weights on the valid split."""
+        encoders = evaluate.torch_encoders(self.average.model, self.tokenizer, self.config.bf16)
+        table = evaluate.report(*encoders, valid, root, self.config.evaluate_size)
+        return {
+            "top1": round(table["topk"][1], 4), "top3": round(table["topk"][3], 4),
+            "mR": round(table["retrieval"]["mR"], 4),
+        }
+
 
 def prepare(config: Config, base: Path) -> Trainer:
     """Load data and vocabulary and build the trainer; resumes when the run has a checkpoint."""
@@ -242,15 +251,13 @@ def train(config: Config, base: Path) -> Path:
     trainer = prepare(config, base)
     concepts, _ = text.load_concepts()
     valid = data.load_set(base / config.scenes, "rsicd_valid", concepts, config.stored_size,
-                          config.max_images)
+                          config.max_images, base / ".cache")
     trainer.folder.mkdir(parents=True, exist_ok=True)
     trainer.tokenizer.save(trainer.folder / "vocab.json")
     while trainer.epoch < config.epochs:
         entry = trainer.run_epoch()
-        encoders = evaluate.torch_encoders(trainer.average.model, trainer.tokenizer, config.bf16)
-        figures = evaluate.report(*encoders, valid, base / config.scenes, config.evaluate_size)
-        entry["top1"], entry["top3"] = (round(figures["topk"][k], 4) for k in (1, 3))
-        entry["mR"] = round(figures["retrieval"]["mR"], 4)
+        if trainer.epoch == config.epochs or trainer.epoch % config.evaluate_every == 0:
+            entry.update(trainer.figures(valid, base / config.scenes))
         trainer.log.append(entry)
         trainer.save()
         print(json.dumps(entry), flush=True)
