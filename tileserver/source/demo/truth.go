@@ -86,9 +86,9 @@ type Label struct {
 type rule struct{ fill, whole, visible, trace float64 }
 
 var (
-	objectRule = rule{fill: .30, whole: .55, visible: .03, trace: .015}
+	objectRule = rule{fill: .30, whole: .55, visible: .08, trace: .015}
 	areaRule   = rule{fill: .50, whole: 2, visible: 1, trace: .04} // an area shows by what it fills alone
-	thinRule   = rule{fill: .07, whole: .45, visible: .006, trace: .004}
+	thinRule   = rule{fill: .07, whole: .45, visible: .03, trace: .004}
 )
 
 func ruleOf(class string) rule {

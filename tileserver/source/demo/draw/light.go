@@ -11,6 +11,7 @@ type Light struct {
 	Air    float32 // share of it
 	Gain   RGB     // white balance
 	Gamma  float32 // contrast about the middle: 1 leaves it
+	Colour float32 // saturation: 1 leaves it
 	Blur   float32 // weight of a neighbour pixel in the optics, 0…0.3
 	Noise  float32 // sensor noise, grey levels
 }
@@ -87,8 +88,13 @@ func (c *Canvas) optics(l *Light, mx, my, w, h int, dst []byte, stride int) {
 			n0, n1, n2, n3 := &c.Pix[up+cx], &c.Pix[down+cx], &c.Pix[mid+le], &c.Pix[mid+ri]
 			noise := l.Noise * c.Noise.Grain(c.X0+cx+131, c.Y0+cy+57)
 			tint := l.Noise * 0.5 * c.Noise.Grain(c.X0+cx+17, c.Y0+cy+211)
+			var c3 RGB
 			for k := range 3 {
-				v := p[k]*centre + (n0[k]+n1[k]+n2[k]+n3[k])*(0.5*l.Blur)
+				c3[k] = p[k]*centre + (n0[k]+n1[k]+n2[k]+n3[k])*(0.5*l.Blur)
+			}
+			grey := 0.3*c3[0] + 0.55*c3[1] + 0.15*c3[2]
+			for k := range 3 {
+				v := grey + (c3[k]-grey)*l.Colour
 				v = v*keep*l.Gain[k] + l.Haze[k]*l.Air
 				v = 112 + (v-112)*l.Gamma + noise
 				if k == 1 {

@@ -12,7 +12,6 @@ func (w *World) airport(outline []vec, f frame) {
 	r := w.rng
 	grass := &draw.Mat{C: w.pal.grass.Mix(w.pal.dry, float32(between(r, .2, .7))), D: w.pal.dry, Size: 80, Sharp: 1.2, Grain: .06, Mid: .07, Large: .1}
 	w.poly(onGround, outline, grass, -1)
-	w.label("airport", f.all())
 	if r.IntN(2) == 0 {
 		f.y = f.y.mul(-1)
 	}
@@ -84,9 +83,6 @@ func (w *World) airport(outline []vec, f frame) {
 	depth := min(between(r, 105, 135), hy+ay-70)
 	band([]vec{f.at(ax-aw*.6, ty), f.at(ax-aw*.6, ay-20)}, 20)
 	band([]vec{f.at(ax+aw*.6, ty), f.at(ax+aw*.6, ay-20)}, 20)
-	if depth < 50 {
-		return
-	}
 	gx, gy := w.dir(f.x)
 	apron.SX, apron.SY, apron.SA = gx/7.5, gy/7.5, .012
 	w.poly(onLot, f.rect(ax-aw, ay-depth, ax+aw, ay), apron, -1)
@@ -128,10 +124,10 @@ func (w *World) airport(outline []vec, f frame) {
 		w.brick(onFloor, f.at(ax+between(r, -1, 1)*aw, back+between(r, 10, depth)), pick(r, f.x, f.y), between(r, 3, 9), 2.4, pick(r, rgb{226, 226, 222}, rgb{196, 160, 60}, rgb{90, 110, 150}), 2.4)
 	}
 	// Hangars and small aircraft beside the apron, car parks before the terminal.
+	x0, x1 := ax-aw, ax+aw
 	for _, s := range [...]float64{-1, 1} {
-		x0 := ax + s*(aw+14)
 		n := 0
-		for x := x0; math.Abs(x+s*52) < f.hx-6 && n < 6; x += s * 58 {
+		for x := ax + s*(aw+14); math.Abs(x+s*52) < f.hx-6 && n < 6; x += s * 58 {
 			h := f.sub(min(x, x+s*50), back-24, max(x, x+s*50), back+22)
 			w.hall(h, 14)
 			w.poly(onLot, f.rect(h.o.sub(f.o).dot(f.x)-27, back+22, h.o.sub(f.o).dot(f.x)+27, ay), apron, -1)
@@ -139,14 +135,21 @@ func (w *World) airport(outline []vec, f frame) {
 				plane(f.at(h.o.sub(f.o).dot(f.x)+between(r, -14, 14), back+between(r, 40, max(41, depth-16))), f.y.mul(pick(r, -1.0, 1.0)), between(r, .35, .6))
 			}
 			n++
+			x0, x1 = min(x0, x+s*54), max(x1, x+s*54)
 		}
 	}
 	lot := f.sub(ax-tw, -hy+6, ax+tw, back-42)
 	if lot.hy > 14 {
 		w.parking(lot, between(r, .5, .9))
-		w.label("parking lot", lot.all())
 	}
 	w.poly(onRoad, f.rect(ax-tw, back-40, ax+tw, back-31), w.pal.road, -1)
+	// The field without its open grass: the runway's strip and the apron with all that stands by it.
+	bottom := back - 32
+	if lot.hy > 14 {
+		bottom = -hy
+	}
+	w.label("airport", []vec{f.at(-long-6, ry+half+8), f.at(long+6, ry+half+8), f.at(long+6, ty-13), f.at(x1, ty-13),
+		f.at(x1, back-28), f.at(ax+tw, back-28), f.at(ax+tw, bottom), f.at(ax-tw, bottom), f.at(ax-tw, back-28), f.at(x0, back-28), f.at(x0, ty-13), f.at(-long-6, ty-13)})
 }
 
 // aircraft draws an airliner; size 1 is 36 m long.

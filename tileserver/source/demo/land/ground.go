@@ -43,6 +43,10 @@ func (w *World) ground(c *draw.Canvas) {
 		py := c.Y0 + y
 		fy := (float32(py) + .5) * GSD
 		for x := range c.W {
+			if o := y*c.W + x; c.Hgt[o] == hidden {
+				c.Hgt[o] = 0
+				continue
+			}
 			px := c.X0 + x
 			fx := (float32(px) + .5) * GSD
 			q := w.inverse(float64(fx), float64(fy))

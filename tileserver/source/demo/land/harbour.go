@@ -143,7 +143,7 @@ func (w *World) port(c *cell) {
 	// Piers reach into the sea with basins between them.
 	out := between(r, 190, 250)
 	n := 2
-	w.label("harbor", f.rect(-40, -half-10, out+46, half+10))
+	w.label("harbor", f.rect(-30, -half, out+14, half))
 	wide := between(r, 78, 104)
 	quay := &draw.Mat{C: vary(r, rgb{166, 162, 152}, .06), D: rgb{134, 128, 118}, Size: 26, Sharp: 1.2, Grain: .05, Mid: .06}
 	gap := (2*half - float64(n)*wide) / float64(n)
@@ -232,7 +232,7 @@ func (w *World) marina(c *cell) {
 	f := frame{lerp(c.q[0], c.q[3], .5), x, y, 0, 0}
 	half := c.q[3].sub(c.q[0]).len()/2 - 16
 	out := between(r, 170, 215)
-	w.label("harbor", f.rect(-30, -half-8, out+26, half+8))
+	w.label("harbor", f.rect(-12, -half-8, out-4, half+8))
 	w.poly(onGround, f.rect(-60, -half, 12, half), w.pal.pave, 1)
 	w.add(onGround, &sea{w, w.ring(f.rect(10, -half, out+10, half))})
 	deck := &draw.Mat{C: rgb{176, 168, 154}, Grain: .05}
@@ -260,9 +260,6 @@ func (w *World) marina(c *cell) {
 	w.split(back, 110, 12, func(b frame) {
 		if r.IntN(2) == 0 {
 			w.parking(b, .7)
-			if b.hx*b.hy*4 > 9000 {
-				w.label("parking lot", b.all())
-			}
 			return
 		}
 		w.split(b, 44, 9, func(t frame) { w.tower(t, between(r, 8, 20)) })
@@ -295,7 +292,7 @@ func (w *World) beach(c *cell) {
 	strip := [4]vec{at(c.q, .44, .03), inner[1], inner[2], at(c.q, .44, .97)}
 	switch r.IntN(3) {
 	case 0:
-		w.woods(strip[:], 8, 3, .5, .7)
+		w.woods(strip[:], 12, 3, .22, .7)
 	case 1:
 		f := fit(strip)
 		w.poly(onGround, strip[:], w.pal.lawn, -1)

@@ -77,10 +77,19 @@ func (w *World) farm(q [4]vec) {
 	}
 	if r.IntN(4) == 0 {
 		f := fit(q).turned()
-		rad := min(f.hy*.96, 170)
+		rad := min(f.hy*.97, 190)
+		in := inset(q, 2)
+		w.poly(onGround, in[:], field(f.y), -1)
 		for x := -f.hx + rad; x <= f.hx-rad+1; x += 2.05 * rad {
 			o := frame{f.at(x, 0), f.x, f.y, 0, 0}
-			w.poly(onGround, oval(o, rad, rad, 2, 60), field(f.x), -1)
+			whole := oval(o, rad, rad, 2, 60)
+			w.poly(onGround, whole, field(f.x), -1)
+			a, b := r.IntN(60), 8+r.IntN(30)
+			part := []vec{o.o}
+			for k := range b {
+				part = append(part, whole[(a+k)%60])
+			}
+			w.poly(onGround, part, field(f.y), -1)
 			for i := range 3 {
 				k := 1 - float64(i)*.3
 				ring := oval(o, rad*k, rad*k, 2, 60)

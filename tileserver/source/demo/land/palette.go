@@ -68,13 +68,14 @@ func newPalette(r *rand.Rand) palette {
 }
 
 func newLight(r *rand.Rand) draw.Light {
-	l := draw.NewLight(between(r, 145, 215), between(r, 38, 54), GSD)
+	l := draw.NewLight(between(r, 145, 215), between(r, 42, 55), GSD)
 	l.Shadow = rgb{.40, .45, .54}
 	l.Haze = rgb{178, 188, 196}
 	l.Air = float32(between(r, .03, .12))
-	warm := float32(between(r, -.03, .05))
-	l.Gain = rgb{1 + warm, 1, 1 - warm}
+	warm, k := float32(between(r, -.03, .05)), float32(between(r, .88, 1.08))
+	l.Gain = rgb{k * (1 + warm), k, k * (1 - warm)}
 	l.Gamma = float32(between(r, .98, 1.14))
+	l.Colour = float32(between(r, .74, 1))
 	l.Blur = float32(between(r, .1, .2))
 	l.Noise = float32(between(r, 2, 4))
 	return l

@@ -227,11 +227,11 @@ func (w *World) grid() {
 	}
 }
 
-// newWarp is a smooth shift of ±30 m.
+// newWarp is a smooth shift of up to 80 m that changes little from one crossing to the next.
 func newWarp(r *rand.Rand) func(vec) float64 {
 	a, b, c := between(r, 0, 6), between(r, 0, 6), between(r, 0, 6)
 	return func(p vec) float64 {
-		return 17*math.Sin(p.u/310+a) + 17*math.Sin(p.v/290+b) + 10*math.Sin((p.u+p.v)/170+c)
+		return 34*math.Sin(p.u/470+a) + 38*math.Sin(p.v/450+b) + 9*math.Sin((p.u+p.v)/190+c)
 	}
 }
 

@@ -179,9 +179,6 @@ func (w *World) stadiumCell(q [4]vec, f frame) {
 		x0, x1 := -side*f.hx, -side*(f.hx-free)
 		lot := f.sub(min(x0, x1)+6, -f.hy+6, max(x0, x1)-4, f.hy-6)
 		w.parking(lot, between(r, .2, .9))
-		if lot.hx*lot.hy*4 > 9000 {
-			w.label("parking lot", lot.all())
-		}
 	}
 	w.scatter(q, 60, 4, func(p vec) bool { d := p.sub(place.o); return d.len() > 152 })
 }
@@ -284,9 +281,6 @@ func (w *World) baseballCell(q [4]vec, f frame) {
 			a, b := s*f.hx, s*(f.hx-rest)
 			lot := f.sub(min(a, b)+4, -f.hy+8, max(a, b)-4, f.hy-8)
 			w.parking(lot, between(r, .1, .6))
-			if lot.hx*lot.hy*4 > 9000 {
-				w.label("parking lot", lot.all())
-			}
 		}
 	} else {
 		// Corners of the frame look inwards.

@@ -10,6 +10,9 @@ import (
 func (w *World) parking(f frame, full float64) {
 	r := w.rng
 	w.poly(onLot, f.all(), pick(r, w.pal.street, w.pal.road, w.pal.yard), -1)
+	if 4*f.hx*f.hy > 1200 {
+		w.label("parking lot", f.all())
+	}
 	f = f.turned()
 	const stall, depth, aisle = 2.6, 5.0, 6.4
 	line := rgb{204, 204, 196}
@@ -242,7 +245,6 @@ func (w *World) mallCell(q [4]vec, f frame) {
 	store := pick(r, 0.0, between(r, 60, 90), between(r, 70, 100))
 	lot := f.sub(-f.hx, -f.hy, f.hx-store, f.hy)
 	w.parking(lot, between(r, .45, .9))
-	w.label("parking lot", lot.all())
 	if store > 0 {
 		b := f.sub(f.hx-store+8, -f.hy+4, f.hx-2, f.hy-4)
 		w.split(b, 120, 5, func(b frame) { w.hall(b, between(r, 8, 12)) })
