@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"image"
+	"image/draw"
 	_ "image/jpeg"
 	_ "image/png"
 	"math"
@@ -156,17 +157,16 @@ func unit(v []float32) []float32 {
 // average is the mean colour, 0 to 1, weighted by alpha, and the sum of alpha.
 func average(m image.Image) (mean [3]float64, alpha float64) {
 	b := m.Bounds()
-	for y := b.Min.Y; y < b.Max.Y; y++ {
-		for x := b.Min.X; x < b.Max.X; x++ {
-			r, g, bl, a := m.At(x, y).RGBA()
-			mean[0] += float64(r)
-			mean[1] += float64(g)
-			mean[2] += float64(bl)
-			alpha += float64(a)
+	n := image.NewRGBA(b)
+	draw.Draw(n, b, m, b.Min, draw.Src)
+	for i := 0; i < len(n.Pix); i += 4 {
+		for c := range mean {
+			mean[c] += float64(n.Pix[i+c])
 		}
+		alpha += float64(n.Pix[i+3])
 	}
-	for i := range mean {
-		mean[i] /= max(alpha, 1)
+	for c := range mean {
+		mean[c] /= max(alpha, 1)
 	}
 	return mean, alpha
 }
