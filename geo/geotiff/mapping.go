@@ -35,7 +35,10 @@ func (v *view) mapping(rect image.Rectangle) *mapping {
 		}
 		return m
 	}
-	const tolerance = 1.0 / 64 // pixels of the level
+	tolerance := 1.0 / 64 // pixels of the level
+	if v.resampling == Nearest {
+		tolerance = 1.0 / 16384 // an error shows as another pixel, not as a slightly other mix
+	}
 	for m.step = 32; ; m.step /= 2 {
 		m.nx, m.ny = (rect.Dx()-1+m.step-1)/m.step+1, (rect.Dy()-1+m.step-1)/m.step+1
 		m.nodes = make([]float64, 0, 2*m.nx*m.ny)

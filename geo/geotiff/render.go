@@ -94,29 +94,40 @@ func (v *view) source(px, py float64) (col, row float64) {
 	return v.f.inv.Apply(x, y)
 }
 
-// chooseLevel takes the coarsest level that still has a pixel for each of the picture's, measured in the
-// middle of the part that shows the file.
+// chooseLevel takes the coarsest level that still has a pixel for each of the picture's, on average over the
+// part that shows the file, as gdalwarp does.
 func (v *view) chooseLevel(rect image.Rectangle) {
-	cx, cy := float64(rect.Min.X+rect.Max.X)/2, float64(rect.Min.Y+rect.Max.Y)/2
-	const h = 0.5
-	ax, ay := v.source(cx-h, cy)
-	bx, by := v.source(cx+h, cy)
-	dx, dy := v.source(cx, cy-h)
-	ex, ey := v.source(cx, cy+h)
-	fx, fy := math.Hypot(bx-ax, ex-dx), math.Hypot(by-ay, ey-dy)
-	if math.IsNaN(fx) || math.IsNaN(fy) {
+	x0, x1, y0, y1 := float64(rect.Min.X), float64(rect.Max.X), float64(rect.Min.Y), float64(rect.Max.Y)
+	fx, fy := v.reduction(x0, x1, y0, y1)
+	if math.IsNaN(fx + fy) { // the rectangle reaches beyond the projection
+		const h = 0.5
+		fx, fy = v.reduction((x0+x1)/2-h, (x0+x1)/2+h, (y0+y1)/2-h, (y0+y1)/2+h)
+	}
+	if math.IsNaN(fx + fy) {
 		fx, fy = 1, 1
 	}
 	full := v.f.levels[0]
 	v.level, v.toLevel = full, [2]float64{1, 1}
+	const slack = 1.02 // an overview that is two hundredths too coarse is the right one
 	for _, l := range v.f.levels[1:] {
 		sx, sy := float64(full.width)/float64(l.width), float64(full.height)/float64(l.height)
-		// GDAL's rule, tolerance included: an overview a tenth too coarse is fine enough.
-		if sx <= fx+0.1 && sy <= fy+0.1 && l.width <= v.level.width && l.height <= v.level.height {
+		if sx <= fx*slack && sy <= fy*slack && l.width <= v.level.width && l.height <= v.level.height {
 			v.level, v.toLevel = l, [2]float64{1 / sx, 1 / sy}
 		}
 	}
 	v.fx, v.fy = kernelScale(fx*v.toLevel[0]), kernelScale(fy*v.toLevel[1])
+}
+
+// reduction is how many columns and rows of the full resolution lie under a pixel of the picture, measured
+// along the middle lines of a rectangle.
+func (v *view) reduction(x0, x1, y0, y1 float64) (fx, fy float64) {
+	cx, cy := (x0+x1)/2, (y0+y1)/2
+	ax, ay := v.source(x0, cy)
+	bx, by := v.source(x1, cy)
+	cx0, cy0 := v.source(cx, y0)
+	cx1, cy1 := v.source(cx, y1)
+	w, h := x1-x0, y1-y0
+	return math.Hypot((bx-ax)/w, (cx1-cx0)/h), math.Hypot((by-ay)/w, (cy1-cy0)/h)
 }
 
 // kernelScale is the width of the resampling kernel for a reduction, as gdalwarpkernel.cpp chooses it: 1 up
