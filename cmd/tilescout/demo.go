@@ -12,6 +12,7 @@ import (
 func (a *app) demoCommand() *cobra.Command {
 	var o serveOptions
 	var seed uint64
+	var drawOnly bool
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Show a map of a drawn scene, or of your own imagery, ready to search",
@@ -29,6 +30,10 @@ With --source the same is shown on your own imagery.`,
 					return err
 				}
 			}
+			if drawOnly {
+				fmt.Fprintln(a.stdout, a.sources[0])
+				return nil
+			}
 			o.greet = func(url string) {
 				fmt.Fprintf(a.stderr, "\n  Open %s and type %q. Ctrl-C ends.\n\n", url, prompt)
 			}
@@ -38,6 +43,7 @@ With --source the same is shown on your own imagery.`,
 	a.sourceFlag(c)
 	o.flags(c)
 	c.Flags().Uint64Var(&seed, "seed", 1, "another seed draws another place")
+	c.Flags().BoolVar(&drawOnly, "draw-only", false, "draw the scene, print the path of its GeoTIFF, serve nothing")
 	return c
 }
 
