@@ -107,15 +107,17 @@ func TestDamage(t *testing.T) {
 		file string
 		at   int64
 		live bool // damaged under an open set
+		warm bool // met by Warm
 		want int  // tiles that still have their newest embedding
 	}{
-		"codes":           {"key", 128 + 800, false, 1010},
-		"header":          {"vec", 20, false, 1010},
-		"footer":          {"vec", -9, false, 1010},
-		"rows":            {"vec", 128 + 5000, false, 1010},
-		"half floats":     {"f16", 128 + 5000, false, 1010},
-		"rows, live":      {"vec", 128 + 5000, true, 1010},
-		"embedding, live": {"f16", -100000, true, 1010},
+		"codes":           {"key", 128 + 800, false, false, 1010},
+		"header":          {"vec", 20, false, false, 1010},
+		"footer":          {"vec", -9, false, false, 1010},
+		"rows":            {"vec", 128 + 5000, false, false, 1010},
+		"half floats":     {"f16", 128 + 5000, false, false, 1010},
+		"rows, live":      {"vec", 128 + 5000, true, false, 1010},
+		"rows, warm":      {"vec", 128 + 5000, false, true, 1010},
+		"embedding, live": {"f16", -100000, true, false, 1010},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -132,6 +134,9 @@ func TestDamage(t *testing.T) {
 			gen := set.Generation()
 			// A reader meets the damage: an error once, and then the tiles are missing.
 			meet := func() error {
+				if tc.warm {
+					return set.Warm(ctx)
+				}
 				snap := set.Snapshot()
 				defer snap.Release()
 				q, err := snap.Quantize(unit(300, 1, 1))
