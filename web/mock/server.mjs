@@ -1,9 +1,10 @@
 // A stand-in for tilescout with the same HTTP answers over a painted scene, to work on the page alone.
 //
-//   node mock/server.mjs [--port 8090] [--embedded 1] [--dist dist]
+//   node mock/server.mjs [--port 8090] [--embedded 1] [--dist dist] [--proxy http://localhost:8080]
 //
+// With --proxy only the page is ours: everything else is asked of that server, so that a new page meets real answers.
 // --embedded 0.12 starts with that share of the tiles looked at; more come as the overlay or "Fill" asks for them.
-import { createServer } from "node:http";
+import { createServer, request } from "node:http";
 import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,7 +12,7 @@ import { parseArgs } from "node:util";
 import { png } from "./png.mjs";
 import { ORIGIN, SIZE, THINGS, ZOOM, color, score } from "./scene.mjs";
 
-const { values: flags } = parseArgs({ options: { port: { type: "string", default: "8090" }, embedded: { type: "string", default: "1" }, dist: { type: "string", default: fileURLToPath(new URL("../dist", import.meta.url)) } } });
+const { values: flags } = parseArgs({ options: { port: { type: "string", default: "8090" }, embedded: { type: "string", default: "1" }, dist: { type: "string", default: fileURLToPath(new URL("../dist", import.meta.url)) }, proxy: { type: "string" } } });
 const CONCEPTS = [...Object.keys(THINGS), "forest", "bridge", "beach", "river", "farmland", "dense houses", "sports field", "railway station", "school", "park"];
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8" };
 const CSP = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
@@ -157,6 +158,15 @@ createServer(async (req, res) => {
     res.end(body);
   };
   const bbox = params.get("bbox")?.split(",").map(Number);
+  if (flags.proxy && !/^\/(?:$|index\.html$|icon\.svg$|assets\/)/.test(url.pathname)) {
+    const onward = request(new URL(req.url ?? "/", flags.proxy), { method: req.method, headers: { ...req.headers, host: new URL(flags.proxy).host } }, (answer) => {
+      res.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(res);
+    });
+    onward.on("error", () => res.destroy());
+    req.pipe(onward);
+    return;
+  }
   let m;
   if (url.pathname === "/layers") {
     const layer = (id, title, attribution) => ({ id, title, attribution, bounds, minzoom: 10, maxzoom: 19, tiles: `/tiles/${id}/{z}/{x}/{y}.png?rev=1`, tileSize: 256, rev: "1", index: index(), links: {} });

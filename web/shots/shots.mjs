@@ -48,7 +48,7 @@ for (const [screen, device] of Object.entries(SCREENS)) {
     const where = `${name}-${screen}${flags.light ? "-light" : ""}`;
     const context = await browser.newContext({ ...device, colorScheme: flags.light ? "light" : "dark" });
     const page = await context.newPage();
-    page.setDefaultTimeout(10_000);
+    page.setDefaultTimeout(20_000);
     page.on("pageerror", (err) => fail(where, `page error: ${err.stack ?? err.message}`));
     page.on("console", (message) => {
       const { url } = message.location();

@@ -14,10 +14,14 @@ export interface OverlayViewOptions {
   onOffline: () => void;
 }
 
+const UNSURE = 0.3; // overlay floor, where the server names none
+
 /** OverlayView keeps the overlay of the current query on the map: there or not, dimmed or not, how opaque. */
 export class OverlayView {
   private layer: MatchLayer | null = null;
   private rev = "";
+  /** Score down to which an unsure answer is drawn, faintly: it is not hidden. */
+  private unsureFrom = 1;
   private opaque = 0.9;
   /** redraw draws the same query with another threshold, once the handle rests. */
   readonly redraw = debounced(120, () => this.layer?.refresh(false));
@@ -42,6 +46,7 @@ export class OverlayView {
   show(layer: Layer, indexZoom: number, matches: Matches, fresh: boolean): void {
     const same = !fresh && this.rev === matches.rev;
     this.rev = matches.rev;
+    this.unsureFrom = matches.verdict === "match" ? 1 : (matches.threshold ?? UNSURE);
     if (!this.layer) {
       this.layer = this.create(layer, indexZoom);
     } else if (!same) {
@@ -69,7 +74,7 @@ export class OverlayView {
     const created = new MatchLayer({
       url: ({ x, y, z }) => {
         const { style, threshold } = view();
-        return api.overlayUrl(layer.id, view(), { x, y, z }, { style, threshold, rev: this.rev });
+        return api.overlayUrl(layer.id, view(), { x, y, z }, { style, threshold: Math.min(threshold, this.unsureFrom), rev: this.rev });
       },
       indexZoom, opacity: this.opaque, maxZoom: map().map.getMaxZoom(), bounds: toBounds(layer.bounds),
     });

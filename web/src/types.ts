@@ -68,6 +68,8 @@ export interface Matches {
   query?: { q: string[]; not: string[] };
   related?: string[];
   overlay?: string;
+  /** Least score that the answer goes down to. */
+  threshold?: number;
 }
 
 export interface Probability {
