@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -120,9 +121,9 @@ func (s *Server) load(ctx context.Context, l *layer, k tileKey, ifNoneMatch stri
 	}
 	s.metrics.source(l, time.Since(began), err)
 	if errors.Is(err, tilescout.ErrNotFound) {
-		a := s.empties[emptyKey{k.mediaType, k.size}]
+		a, err := s.empties.of(k.mediaType, k.size)
 		a.expires = time.Now().Add(keepEmpty)
-		return a, nil
+		return a, err
 	}
 	if errors.Is(err, tilescout.ErrBadInput) { // in the file, not in the request
 		err = fmt.Errorf("%w: %s", tilescout.ErrUpstream, err.Error())
@@ -231,21 +232,29 @@ type emptyKey struct {
 	size      int
 }
 
-// newEmpties makes the constant answers for "in range, nothing there": transparent, white as JPEG. The PNG is RGBA
-// and not a palette, since GDAL fixes four bands from metadata (GIS reference §12).
-func newEmpties() (map[emptyKey]answer, error) {
-	out := map[emptyKey]answer{}
-	for _, mediaType := range []string{tilescout.PNG, tilescout.JPEG, tilescout.WebP} {
-		for _, size := range []int{256, 512} {
-			data, err := encode(image.NewNRGBA(image.Rect(0, 0, size, size)), mediaType)
-			if err != nil {
-				return nil, fmt.Errorf("empty tile: %w", err)
-			}
-			etag := fmt.Sprintf(`"empty-%s-%d"`, extensionOf(mediaType), size)
-			out[emptyKey{mediaType, size}] = answer{data: data, etag: etag, empty: true}
-		}
+// empties are the constant answers for "in range, nothing there": transparent, white as JPEG, each made when first
+// asked for. The PNG is RGBA and not a palette, since GDAL fixes four bands from metadata (GIS reference §12).
+type empties struct {
+	mu   sync.Mutex
+	made map[emptyKey]answer // guarded by mu
+}
+
+func (e *empties) of(mediaType string, size int) (answer, error) {
+	k := emptyKey{mediaType, size}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if a, ok := e.made[k]; ok {
+		return a, nil
 	}
-	return out, nil
+	data, err := encode(image.NewNRGBA(image.Rect(0, 0, size, size)), mediaType)
+	if err != nil {
+		return answer{}, fmt.Errorf("empty tile: %w", err)
+	}
+	if e.made == nil {
+		e.made = map[emptyKey]answer{}
+	}
+	e.made[k] = answer{data: data, etag: fmt.Sprintf(`"empty-%s-%d"`, extensionOf(mediaType), size), empty: true}
+	return e.made[k], nil
 }
 
 // matches says whether the value of If-None-Match names etag (RFC 9110 §13.1.2, weak comparison).

@@ -16,13 +16,14 @@ import (
 )
 
 // BenchmarkTile serves over loopback with as many connections as processors (P7): native bytes that the server
-// holds, bytes that only the source holds, and a conversion to PNG each time.
+// holds, bytes that only the source holds, and a conversion each time; "bare" is package http with the same bytes
+// and nothing else, the bound of it all.
 func BenchmarkTile(b *testing.B) {
 	picture := paint(inside, tilescout.JPEG, 256)
 	for _, bench := range []struct {
 		name, ext string
 		cache     int64
-	}{{"held", "jpg", 0}, {"source", "jpg", -1}, {"png", "png", -1}, {"webp", "webp", -1}} {
+	}{{"bare", "jpg", 0}, {"held", "jpg", 0}, {"source", "jpg", -1}, {"png", "png", -1}, {"webp", "webp", -1}} {
 		b.Run(bench.name, func(b *testing.B) {
 			m := city()
 			m.make = func(maptile.Tile) (tilescout.Picture, error) { return picture, nil }
@@ -36,7 +37,13 @@ func BenchmarkTile(b *testing.B) {
 			}
 			ctx, stop := context.WithCancel(context.Background())
 			done := make(chan error, 1)
-			go func() { done <- s.Serve(ctx, l) }()
+			if bench.name == "bare" {
+				bare := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(picture.Data) })}
+				go func() { _ = bare.Serve(l); done <- nil }()
+				go func() { <-ctx.Done(); bare.Close() }()
+			} else {
+				go func() { done <- s.Serve(ctx, l) }()
+			}
 			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 			var n atomic.Uint32
 			b.ResetTimer()

@@ -72,7 +72,7 @@ type Server struct {
 	address *Address
 	layers  map[string]*layer
 	order   []*layer // as in Options
-	empties map[emptyKey]answer
+	empties empties
 	log     *slog.Logger
 	metrics *metrics
 	router  *mux.Router
@@ -92,12 +92,8 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tileserver: %w", err)
 	}
-	empties, err := newEmpties()
-	if err != nil {
-		return nil, fmt.Errorf("tileserver: %w", err)
-	}
 	s := &Server{
-		options: o, address: address, layers: map[string]*layer{}, empties: empties, log: o.Log,
+		options: o, address: address, layers: map[string]*layer{}, log: o.Log,
 		metrics: newMetrics(o.Registry, o.Version),
 		tiles:   cache.New(o.CacheBytes, func(k tileKey, a answer) int { return a.weight(k, 0) }),
 	}

@@ -114,7 +114,9 @@ func (s *Server) getLayers(w http.ResponseWriter, r *http.Request) error {
 			e.Links["search"] = s.URL(r, "/search/"+l.info.ID)
 			e.Links["overlay"] = s.URL(r, "/overlay/"+l.info.ID+".json")
 			if s.options.State != nil {
-				e.Index = s.options.State(l.info.ID)
+				if state := s.options.State(l.info.ID); state != nil {
+					e.Index = state
+				}
 			}
 		}
 		out = append(out, e)
