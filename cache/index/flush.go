@@ -43,7 +43,8 @@ func (s *Set) rotate() error {
 		fresh.discard(true)
 		return fmt.Errorf("begin a log: %w", err)
 	}
-	s.dropLog() // from here on the old one must not be written to, whatever happens
+	// From here on the next opening may find either log: the old one must not be written to, whatever happens.
+	s.dropLog()
 	if attempted, err := s.publish(segs, log.number, gen); err != nil {
 		log.f.Close()
 		fresh.discard(!attempted)
@@ -117,9 +118,6 @@ func (s *Set) publish(segs []*segment, log, seq uint64) (attempted bool, err err
 	man.Next = s.man.Next
 	attempted, err = publish(s.fs, s.dir, n, man)
 	if err != nil {
-		if attempted {
-			s.dropLog() // which of two logs counts is not known: the next write publishes a third manifest first
-		}
 		return attempted, fmt.Errorf("publish %s: %w", manifestName(n), err)
 	}
 	s.man, s.manName = man, manifestName(n)
