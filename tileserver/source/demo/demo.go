@@ -33,7 +33,7 @@ const (
 	maxPixels  = 1 << 28
 	defaultW   = 6144
 	defaultH   = 5120
-	Seed       = 7 // of the scene that is shown when nothing else is asked for
+	Seed       = 2 // of the scene that is shown when nothing else is asked for
 	attributed = "drawn by Tilescout, not a real place"
 )
 

@@ -35,13 +35,12 @@ func (c *Canvas) Develop(l *Light, mx, my, w, h int, dst []byte, stride int) {
 		row := y * c.W
 		if y < c.H-1 {
 			below := c.Hgt[row+c.W : row+2*c.W]
+			// Shadows move by whole pixels, counted from the picture's first row so that blocks agree: between
+			// rows they would smear.
+			step := l.column(c.Y0+y) - l.column(c.Y0+y+1)
 			for x := range c.W {
-				sx := float32(x) - l.Shift
-				i := floor(sx)
-				f := sx - float32(i)
-				i0, i1 := min(max(i, 0), c.W-1), min(max(i+1, 0), c.W-1)
-				a, b := max(hz[i0], below[i0]), max(hz[i1], below[i1])
-				line[x] = a + f*(b-a) - l.Drop
+				i := min(max(x-step, 0), c.W-1)
+				line[x] = max(hz[i], below[i]) - l.Drop
 			}
 			copy(hz, line)
 		} else {
@@ -72,6 +71,9 @@ func (c *Canvas) Develop(l *Light, mx, my, w, h int, dst []byte, stride int) {
 	}
 	c.optics(l, mx, my, w, h, dst, stride)
 }
+
+// column is how far east a shadow has moved at a row.
+func (l *Light) column(y int) int { return floor(0.5 - l.Shift*float32(y)) }
 
 // optics blurs, mixes the air in, sets contrast and white balance, adds noise and rounds.
 func (c *Canvas) optics(l *Light, mx, my, w, h int, dst []byte, stride int) {

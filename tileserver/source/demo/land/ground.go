@@ -113,7 +113,7 @@ func (w *World) waterAt(n *draw.Noise, fx, fy float32, px, py int, d, r, v, beac
 		// The river's water runs out into the sea.
 		if r < 260 {
 			share = min(max((r+120)/380+.5*n.At(fx*.3, fy*.3), 0), 1)
-			share = max(share, min(-d/420, 1))
+			share = max(share, min(-d/420, 1)) * min(-d/110, 1)
 		}
 	} else {
 		depth = -r

@@ -34,13 +34,14 @@ func (w *World) shoreZones() {
 		}
 	}
 	p.beach = newCurve(-p.rv-200, p.rv+200, func(v float64) float64 {
-		best := 0.0
+		// Metres to the nearest stretch that is no beach, on either side.
+		in := math.MaxFloat64
 		for _, c := range p.cells {
-			if c.i < 0 && c.use == "beach" {
-				in := min(v-c.q[0].v, c.q[3].v-v)
-				best = max(best, min(max(in/50+.35, 0), 1))
+			if c.i < 0 && c.use != "beach" {
+				in = min(in, max(c.q[0].v-v, v-c.q[3].v))
 			}
 		}
+		best := min(max(in/50+.35, 0), 1)
 		// No sand in the river's mouth.
 		k := (math.Abs(v-p.river.value(p.coast.value(v))) - p.half.value(p.coast.value(v)) - 20) / 60
 		return best * min(max(k, 0), 1)
@@ -201,14 +202,18 @@ func (w *World) crane(at, over vec) {
 	n := over.unit()
 	col := pick(r, rgb{70, 110, 150}, rgb{190, 190, 186}, rgb{176, 84, 60}, rgb{196, 156, 70})
 	side := n.perp()
+	// Girders hang in the air: as walls down to the ground they would throw one large shadow.
 	for _, s := range [...]float64{-1, 1} {
-		w.brick(onRoof, at.add(side.mul(s*8)), n, 24, 1.4, col, 16)
-		w.brick(onTop, at.add(side.mul(s*2.4)).add(n.mul(9)), n, 62, 1.5, col, 30)
+		w.brick(onRoof, at.add(side.mul(s*8)), n, 24, 1.4, col, 5)
+		w.brick(onTop, at.add(side.mul(s*2.4)).add(n.mul(9)), n, 62, 1.5, col, -1)
+		for _, e := range [...]float64{-11, 11} {
+			w.brick(onTop, at.add(side.mul(s*8)).add(n.mul(e)), n, 1.6, 1.6, col.Mul(.8), 22)
+		}
 	}
 	for _, s := range [...]float64{-11, 0, 11} {
-		w.brick(onTop, at.add(n.mul(s)), side, 17, 1.4, col.Mul(.9), 28)
+		w.brick(onTop, at.add(n.mul(s)), side, 17, 1.4, col.Mul(.9), -1)
 	}
-	w.brick(onTop, at.sub(n.mul(8)), n, 9, 6, rgb{206, 206, 202}, 30)
+	w.brick(onTop, at.sub(n.mul(8)), n, 9, 6, rgb{206, 206, 202}, 16)
 }
 
 // breakwater is a dam of stones with a road on its crown.

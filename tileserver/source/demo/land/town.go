@@ -65,7 +65,7 @@ func (w *World) roofMat(along vec, cols ...rgb) *draw.Mat {
 		SX: x / 3.1, SY: y / 3.1, SA: float32(pick(r, .05, .03, .08))}
 }
 
-var trades = []rgb{{206, 206, 202}, {176, 178, 178}, {72, 108, 164}, {84, 124, 176}, {166, 72, 62}, {146, 142, 134}, {112, 114, 116}, {190, 182, 166}, {98, 130, 128}, {222, 222, 220}}
+var trades = []rgb{{206, 206, 202}, {176, 178, 178}, {72, 108, 164}, {84, 124, 176}, {150, 80, 70}, {146, 142, 134}, {112, 114, 116}, {190, 182, 166}, {98, 130, 128}, {222, 222, 220}}
 
 // hall is a large low building with a ribbed or shed roof, sky lights and vents.
 func (w *World) hall(f frame, hgt float64) {
