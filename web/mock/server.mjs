@@ -146,7 +146,7 @@ function problem(res, status, title, detail) {
 
 const cached = new Map();
 
-createServer(async (req, res) => {
+const server = createServer(async (req, res) => {
   const url = new URL(req.url ?? "/", "http://mock");
   const params = url.searchParams;
   const json = (value, status = 200) => {
@@ -238,4 +238,5 @@ createServer(async (req, res) => {
   } catch {
     problem(res, 404, "Not found", `nothing is at ${url.pathname}`);
   }
-}).listen(Number(flags.port), "127.0.0.1", () => console.log(`http://127.0.0.1:${flags.port}/`));
+});
+server.listen(Number(flags.port), "127.0.0.1", () => console.log(`http://127.0.0.1:${server.address().port}/`));
