@@ -33,11 +33,11 @@ func encoded(t testing.TB, width, height int) map[string][]byte {
 }
 
 func TestCheck(t *testing.T) {
-	for mediaType, data := range encoded(t, 256, 128) {
+	for mediaType, data := range encoded(t, 64, 32) {
 		if got := source.Sniff(data); got != mediaType {
 			t.Errorf("Sniff(%s) = %q", mediaType, got)
 		}
-		want := source.Shape{MediaType: mediaType, Width: 256, Height: 128}
+		want := source.Shape{MediaType: mediaType, Width: 64, Height: 32}
 		if got, err := source.Check(data, source.Limits{}); err != nil || got != want {
 			t.Errorf("Check(%s) = %+v, %v, want %+v", mediaType, got, err, want)
 		}

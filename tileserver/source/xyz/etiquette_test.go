@@ -100,12 +100,21 @@ func TestConcurrency(t *testing.T) {
 		t.Run(fmt.Sprint(c.given), func(t *testing.T) {
 			t.Parallel()
 			var now, most atomic.Int64
+			full := make(chan struct{})
+			fill := sync.OnceFunc(func() { close(full) })
 			u := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				n := now.Add(1)
 				defer now.Add(-1)
 				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 				}
-				time.Sleep(20 * time.Millisecond)
+				if n == c.want {
+					fill()
+				}
+				select { // the first ones stay until as many are here as may be
+				case <-full:
+					time.Sleep(10 * time.Millisecond) // time for one too many to show up
+				case <-time.After(9 * time.Second):
+				}
 				ok(w, r)
 			})
 			hosts := xyz.NewHosts()
