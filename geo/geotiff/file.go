@@ -271,11 +271,14 @@ func (f *File) Pixels(ctx context.Context, levelIndex int, window image.Rectangl
 		return nil, err
 	}
 	defer release()
-	win, err := f.window(ctx, l, window.Intersect(image.Rect(0, 0, l.width, l.height)))
+	win, err := f.window(ctx, l, newGrid(l, 1, 1), window.Intersect(image.Rect(0, 0, l.width, l.height)))
 	if err != nil {
 		return nil, err
 	}
 	out := image.NewNRGBA(window)
+	if win.empty {
+		return out, nil
+	}
 	for y := win.rect.Min.Y; y < win.rect.Max.Y; y++ {
 		copy(out.Pix[out.PixOffset(win.rect.Min.X, y):], win.pix[(y-win.rect.Min.Y)*win.stride:][:4*win.rect.Dx()])
 	}

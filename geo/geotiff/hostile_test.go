@@ -24,7 +24,7 @@ func use(t testing.TB, data []byte) error {
 	t.Helper()
 	f, err := openBytes(data)
 	check := func(err error) error {
-		if err != nil && !errors.Is(err, tilescout.ErrBadInput) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		if err != nil && !errors.Is(err, tilescout.ErrBadInput) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("error without a kind: %v", err)
 		}
 		return err
@@ -33,7 +33,9 @@ func use(t testing.TB, data []byte) error {
 		return err
 	}
 	in := f.Info()
-	ctx := context.Background()
+	// A server sets a deadline too: small files may declare many large blocks.
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
 	var first error
 	for level := range min(in.Overviews+1, 4) {
 		w, h := min(in.Width, 300), min(in.Height, 300)

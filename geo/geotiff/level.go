@@ -134,7 +134,8 @@ func newLevel(w *walker, d *directory, t tags) (*level, error) {
 		l.split = true
 		l.blockH = int(max(1, min(int64(l.height), (256<<10)/l.rowBytes())))
 	}
-	if n := l.rowBytes() * int64(l.blockH); n > w.limits.BlockBytes || int64(l.blockW)*int64(l.blockH) > w.limits.BlockBytes {
+	// Counted as what it becomes, 4 bytes a pixel, or as stored if that is more.
+	if n := max(l.rowBytes(), 4*int64(l.blockW)) * int64(l.blockH); n > w.limits.BlockBytes {
 		return nil, fmt.Errorf("a tile or strip decodes to %d MiB, at most %d; convert with gdal_translate -of COG: %w",
 			n>>20, w.limits.BlockBytes>>20, ErrBlockTooLarge)
 	}

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// mapping gives, for the centres of a rectangle of the picture, positions in pixels of the level.
+// mapping gives, for the centres of a rectangle of the picture, positions in pixels of the grid.
 type mapping struct {
 	rect      image.Rectangle
 	separable bool
@@ -27,11 +27,11 @@ func (v *view) mapping(rect image.Rectangle) *mapping {
 		m.xs, m.ys = make([]float64, rect.Dx()), make([]float64, rect.Dy())
 		for i := range m.xs {
 			col, _ := v.source(float64(rect.Min.X+i)+0.5, float64(rect.Min.Y)+0.5)
-			m.xs[i] = col * v.toLevel[0]
+			m.xs[i] = col * v.toGrid[0]
 		}
 		for j := range m.ys {
 			_, row := v.source(float64(rect.Min.X)+0.5, float64(rect.Min.Y+j)+0.5)
-			m.ys[j] = row * v.toLevel[1]
+			m.ys[j] = row * v.toGrid[1]
 		}
 		return m
 	}
@@ -44,7 +44,7 @@ func (v *view) mapping(rect image.Rectangle) *mapping {
 		m.nodes = make([]float64, 0, 2*m.nx*m.ny)
 		for j := range m.ny {
 			for i := range m.nx {
-				col, row := v.level1(rect, float64(i*m.step), float64(j*m.step))
+				col, row := v.exact(rect, float64(i*m.step), float64(j*m.step))
 				m.nodes = append(m.nodes, col, row)
 			}
 		}
@@ -54,10 +54,10 @@ func (v *view) mapping(rect image.Rectangle) *mapping {
 	}
 }
 
-// level1 is the exact position in the level of the centre of a pixel counted from the rectangle's corner.
-func (v *view) level1(rect image.Rectangle, i, j float64) (col, row float64) {
+// exact is the exact position in the level of the centre of a pixel counted from the rectangle's corner.
+func (v *view) exact(rect image.Rectangle, i, j float64) (col, row float64) {
 	col, row = v.source(float64(rect.Min.X)+i+0.5, float64(rect.Min.Y)+j+0.5)
-	return col * v.toLevel[0], row * v.toLevel[1]
+	return col * v.toGrid[0], row * v.toGrid[1]
 }
 
 // worst is the largest error in the middles of the cells between nodes.
@@ -72,7 +72,7 @@ func (m *mapping) worst(v *view) float64 {
 			if m.ny > 1 {
 				fj += float64(m.step) / 2
 			}
-			col, row := v.level1(m.rect, fi, fj)
+			col, row := v.exact(m.rect, fi, fj)
 			c, r := m.at(fi, fj)
 			e := math.Hypot(col-c, row-r)
 			if math.IsNaN(e) {
@@ -82,7 +82,7 @@ func (m *mapping) worst(v *view) float64 {
 				return math.Inf(1)
 			}
 			// Where the source is far outside the file, nobody sees the error.
-			if far := 2 * math.Max(float64(v.level.width), float64(v.level.height)); math.Abs(col) < 2*far && math.Abs(row) < 2*far {
+			if far := 2 * math.Max(float64(v.grid.width), float64(v.grid.height)); math.Abs(col) < 2*far && math.Abs(row) < 2*far {
 				worst = math.Max(worst, e)
 			}
 		}
@@ -164,7 +164,7 @@ func (m *mapping) need(v *view) image.Rectangle {
 		}
 	}
 	rx, ry := v.fx+1, v.fy+1
-	w, h := float64(v.level.width), float64(v.level.height)
+	w, h := float64(v.grid.width), float64(v.grid.height)
 	if !(minX-rx < w && maxX+rx > 0 && minY-ry < h && maxY+ry > 0) {
 		return image.Rectangle{}
 	}
@@ -174,7 +174,7 @@ func (m *mapping) need(v *view) image.Rectangle {
 
 // aligned says whether each pixel of the picture is one of the level, so that no resampling is needed.
 func (m *mapping) aligned(v *view) bool {
-	if !m.separable || v.fx != 1 || v.fy != 1 {
+	if !m.separable || v.grid.kx != 1 || v.grid.ky != 1 || v.fx != 1 || v.fy != 1 {
 		return false
 	}
 	const slack = 1e-3 // pixels: far less than a step of 8 bits

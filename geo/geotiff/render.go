@@ -64,8 +64,20 @@ type view struct {
 	resampling     Resampling
 	x0, y0, dx, dy float64 // EPSG:3857 of the picture's corner and of one pixel; dy is negative
 	level          *level
-	toLevel        [2]float64 // pixels of the level per pixel of the full resolution
-	fx, fy         float64    // pixels of the level under one of the picture, at least 1
+	grid           grid
+	toGrid         [2]float64 // pixels of the grid per pixel of the full resolution
+	fx, fy         float64    // pixels of the grid under one of the picture, at least 1
+}
+
+// grid is a level of which, where the picture is far smaller and no overview is there, only every kx-th column
+// and ky-th row is looked at.
+type grid struct {
+	kx, ky        int
+	width, height int // of what is looked at
+}
+
+func newGrid(l *level, kx, ky int) grid {
+	return grid{kx, ky, (l.width + kx - 1) / kx, (l.height + ky - 1) / ky}
 }
 
 // cover returns the pixels of the picture that can touch the file, with a margin for bent edges.
@@ -107,15 +119,28 @@ func (v *view) chooseLevel(rect image.Rectangle) {
 		fx, fy = 1, 1
 	}
 	full := v.f.levels[0]
-	v.level, v.toLevel = full, [2]float64{1, 1}
+	v.level = full
+	toLevel := [2]float64{1, 1}
 	const slack = 1.02 // an overview that is two hundredths too coarse is the right one
 	for _, l := range v.f.levels[1:] {
 		sx, sy := float64(full.width)/float64(l.width), float64(full.height)/float64(l.height)
 		if sx <= fx*slack && sy <= fy*slack && l.width <= v.level.width && l.height <= v.level.height {
-			v.level, v.toLevel = l, [2]float64{1 / sx, 1 / sy}
+			v.level, toLevel = l, [2]float64{1 / sx, 1 / sy}
 		}
 	}
-	v.fx, v.fy = kernelScale(fx*v.toLevel[0]), kernelScale(fy*v.toLevel[1])
+	fx, fy = fx*toLevel[0], fy*toLevel[1]
+	kx, ky := stride(fx, v.level.width), stride(fy, v.level.height)
+	v.grid = newGrid(v.level, kx, ky)
+	v.toGrid = [2]float64{toLevel[0] / float64(kx), toLevel[1] / float64(ky)}
+	v.fx, v.fy = kernelScale(fx/float64(kx)), kernelScale(fy/float64(ky))
+}
+
+// stride is how many pixels to go ahead so that 8 to 16 of them are mixed into one of the picture.
+func stride(f float64, size int) int {
+	if !(f > 16) {
+		return 1
+	}
+	return int(min(f/8, float64(size)))
 }
 
 // reduction is how many columns and rows of the full resolution lie under a pixel of the picture, measured
@@ -152,7 +177,10 @@ func (v *view) draw(ctx context.Context, rect image.Rectangle) error {
 	if need.Empty() {
 		return nil
 	}
-	if int64(need.Dx())*int64(need.Dy()) > maxWindow && (rect.Dx() > 1 || rect.Dy() > 1) {
+	if int64(need.Dx())*int64(need.Dy()) > maxWindow {
+		if rect.Dx() == 1 && rect.Dy() == 1 {
+			return fmt.Errorf("geotiff: one pixel of the picture needs %v of the file: %w", need, ErrBlockTooLarge)
+		}
 		a, b := rect, rect
 		if rect.Dx() >= rect.Dy() {
 			a.Max.X = (rect.Min.X + rect.Max.X) / 2
@@ -171,7 +199,7 @@ func (v *view) draw(ctx context.Context, rect image.Rectangle) error {
 		return err
 	}
 	defer release()
-	win, err := v.f.window(ctx, v.level, need)
+	win, err := v.f.window(ctx, v.level, v.grid, need)
 	if err != nil || win.empty {
 		return err
 	}

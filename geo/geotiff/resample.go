@@ -12,7 +12,7 @@ func pixelAt(x float64) int { return int(math.Floor(x + 1e-10)) }
 // nearest copies the pixel under each centre.
 func (v *view) nearest(rect image.Rectangle, m *mapping, win *window) {
 	xs, ys := make([]float64, rect.Dx()), make([]float64, rect.Dx())
-	w, h := float64(v.level.width), float64(v.level.height)
+	w, h := float64(v.grid.width), float64(v.grid.height)
 	for j := range rect.Dy() {
 		m.row(j, xs, ys)
 		dst := v.out.Pix[v.out.PixOffset(rect.Min.X, rect.Min.Y+j):]
@@ -21,7 +21,7 @@ func (v *view) nearest(rect image.Rectangle, m *mapping, win *window) {
 			if !(x > -1e-10 && y > -1e-10 && x < w && y < h) {
 				continue
 			}
-			sx, sy := min(pixelAt(x), v.level.width-1)-win.rect.Min.X, min(pixelAt(y), v.level.height-1)-win.rect.Min.Y
+			sx, sy := min(pixelAt(x), v.grid.width-1)-win.rect.Min.X, min(pixelAt(y), v.grid.height-1)-win.rect.Min.Y
 			s := win.pix[sy*win.stride+4*sx:]
 			if s[3] != 0 {
 				copy(dst[4*i:4*i+4], s[:4])
@@ -65,8 +65,8 @@ func tapsFor(x, f float64, size, origin int, buf []float32) taps {
 
 // separable resamples columns, then rows.
 func (v *view) separable(rect image.Rectangle, m *mapping, win *window) {
-	cols := axis(m.xs, v.fx, v.level.width, win.rect.Min.X)
-	rows := axis(m.ys, v.fy, v.level.height, win.rect.Min.Y)
+	cols := axis(m.xs, v.fx, v.grid.width, win.rect.Min.X)
+	rows := axis(m.ys, v.fy, v.grid.height, win.rect.Min.Y)
 	n := rect.Dx()
 	// Rows of the window, resampled across, kept while rows of the picture still need them.
 	depth := 0
@@ -178,8 +178,8 @@ func (v *view) bilinear(rect image.Rectangle, m *mapping, win *window) {
 		m.row(j, xs, ys)
 		dst := v.out.Pix[v.out.PixOffset(rect.Min.X, rect.Min.Y+j):]
 		for i := range xs {
-			tx := tapsFor(xs[i], v.fx, v.level.width, win.rect.Min.X, bx[:0])
-			ty := tapsFor(ys[i], v.fy, v.level.height, win.rect.Min.Y, by[:0])
+			tx := tapsFor(xs[i], v.fx, v.grid.width, win.rect.Min.X, bx[:0])
+			ty := tapsFor(ys[i], v.fy, v.grid.height, win.rect.Min.Y, by[:0])
 			if tx.nearest < 0 || ty.nearest < 0 {
 				continue
 			}
