@@ -138,6 +138,11 @@ func reopen(files *memFS, l *ledger, holes bool) error {
 		if err := l.check(set); err != nil {
 			return err
 		}
+		// Opening swept away what no manifest names.
+		names, err := files.List(set.dir)
+		if want := 3 + len(segmentFiles)*set.Stats().Segments; err != nil || len(names) > want && !holes {
+			return fmt.Errorf("%d files, want %d at most: %v", len(names), want, names)
+		}
 		// A hole in the part that was not synced looks like damage, and must be said to be; else there is none.
 		if st := set.Stats(); st.Corrupt > 0 && !holes {
 			return fmt.Errorf("%d corrupt", st.Corrupt)
@@ -230,6 +235,44 @@ func TestFaultEverywhere(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The last step of a publish fails: the next opening may find the new log or the old one. What is put then must be
+// where it is found either way.
+func TestHalfPublished(t *testing.T) {
+	for _, op := range []string{"rename", "syncdir"} {
+		for seed := range uint64(8) {
+			files, l := newMemFS(), newLedger()
+			o := Options{FlushRows: 100, fs: files}
+			s := mustOpen(t, "/index", o)
+			set := mustSet(t, s, key(crashDimension))
+			if err := l.put(set, 1, 1, 2); err != nil {
+				t.Fatal(err)
+			}
+			renamed := false
+			files.fault = func(_ int, did, name string) error {
+				renamed = renamed || did == "rename"
+				if did == op && renamed {
+					return syscall.EIO
+				}
+				return nil
+			}
+			if err := set.Flush(ctx); !errors.Is(err, tilescout.ErrUnavailable) {
+				t.Fatalf("Flush = %v, want ErrUnavailable", err)
+			}
+			files.fault = nil
+			if err := l.put(set, 2, 2, 3); err != nil {
+				t.Fatal(err)
+			}
+			s.Close()
+			if seed > 0 {
+				files = files.crash(rand.New(rand.NewPCG(seed, 0)), false)
+			}
+			if err := reopen(files, l, false); err != nil {
+				t.Fatalf("after a failed %s: %v", op, err)
+			}
+		}
 	}
 }
 
