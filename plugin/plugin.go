@@ -123,10 +123,14 @@ func (p *Plugin) imageryURL(layer, z, x, y string) string {
 }
 
 // overlayTemplate is the URL of an overlay's tiles with {z}, {x} and {y} to fill in and the revision in it.
+// base "" makes it relative to the server's root.
 func (p *Plugin) overlayTemplate(base, layer, format string, q Question) string {
 	v := q.values()
 	if rev := p.engine.Revision(layer); rev != "" {
 		v.Set("rev", rev)
 	}
-	return fmt.Sprintf("%s/overlay/%s/{z}/{x}/{y}.%s?%s", base, url.PathEscape(layer), format, v.Encode())
+	if base != "" {
+		base += "/"
+	}
+	return fmt.Sprintf("%soverlay/%s/{z}/{x}/{y}.%s?%s", base, url.PathEscape(layer), format, v.Encode())
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/paulmach/orb/maptile"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/encoder"
 	"github.com/tilescout/tilescout/plugin/search"
 	"github.com/tilescout/tilescout/tileserver"
 	"github.com/tilescout/tilescout/tileserver/config"
@@ -133,7 +134,10 @@ func (m *engineMetrics) Collect(ch chan<- prometheus.Metric) {
 			counter(descCorrupt, float64(s.Corrupt), id)
 		}
 	}
-	e := m.parts.encoder.Stats()
+	var e encoder.Stats
+	if m.parts.encoder != nil {
+		e = m.parts.encoder.Stats()
+	}
 	gauge(descQueue, float64(e.QueuedInteractive), "interactive")
 	gauge(descQueue, float64(e.QueuedBackground), "background")
 	gauge(descQueue, float64(e.QueuedTexts), "text")

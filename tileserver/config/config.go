@@ -78,7 +78,7 @@ type Limits struct {
 // Default returns the config of an empty file.
 func Default() Config {
 	return Config{
-		Listen: "localhost:8080", Model: "bundled", Device: "auto",
+		Listen: "localhost:8080", Model: "bundled", Device: "cpu",
 		Limits: Limits{Connections: 4096, CacheMB: 64},
 	}
 }
