@@ -42,7 +42,7 @@ With --source the same is shown on your own imagery.`,
 	}
 	a.sourceFlag(c)
 	o.flags(c)
-	c.Flags().Uint64Var(&seed, "seed", 1, "another seed draws another place")
+	c.Flags().Uint64Var(&seed, "seed", demo.Seed, "another seed draws another place")
 	c.Flags().BoolVar(&drawOnly, "draw-only", false, "draw the scene, print the path of its GeoTIFF, serve nothing")
 	return c
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"image"
 	"image/jpeg"
+	"image/png"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -217,4 +218,21 @@ func TestMosaic(t *testing.T) {
 	if result[0][0] < .3 {
 		t.Errorf("mAP %.3f on aligned scenes: search does not work", result[0][0])
 	}
+}
+
+// plain is a one-coloured picture.
+func plain(grey uint8) image.Image {
+	img := image.NewGray(image.Rect(0, 0, 64, 64))
+	for i := range img.Pix {
+		img.Pix[i] = grey
+	}
+	return img
+}
+
+func pngOf(img image.Image) []byte {
+	var b bytes.Buffer
+	if err := png.Encode(&b, img); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
 }

@@ -45,6 +45,11 @@ type parts struct {
 	closers  []func() error
 }
 
+// noModel is an error of the encoder: whatever it is, tiles can be served without.
+type noModel struct{ error }
+
+func (e noModel) Unwrap() error { return e.error }
+
 func (p *parts) close() {
 	for i := len(p.closers) - 1; i >= 0; i-- {
 		_ = p.closers[i]() // each part is closed whatever the others say
@@ -110,7 +115,7 @@ func (a *app) open(ctx context.Context, cfg config.Config, why purpose) (*parts,
 	case err == nil:
 		p.plugin = plugin.New(p.engine, plugin.WithImagery("tiles/{layer}/{z}/{x}/{y}.jpg"),
 			plugin.WithSearches(savedSearches(cfg)), plugin.WithContext(ctx))
-	case why == forServing && ctx.Err() == nil && !errors.Is(err, tilescout.ErrBadInput):
+	case why == forServing && ctx.Err() == nil && (errors.As(err, &noModel{}) || !errors.Is(err, tilescout.ErrBadInput)):
 		fmt.Fprintf(a.stderr, "tilescout: %s\ntilescout: tiles are served, search is not\n", oneLine(err))
 		p.degraded = append(p.degraded, "search")
 		p.plugin = plugin.Unavailable(err)
@@ -177,7 +182,7 @@ func (a *app) openStore(fromConfig string, readOnly bool) (*index.Store, error) 
 func (a *app) openEngine(ctx context.Context, cfg config.Config, p *parts, why purpose) error {
 	var err error
 	if p.encoder, err = a.openEncoder(ctx, cfg); err != nil {
-		return err
+		return noModel{err}
 	}
 	p.closers = append(p.closers, p.encoder.Close)
 	p.store, err = a.openStore(cfg.Data, false)

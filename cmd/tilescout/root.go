@@ -57,6 +57,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root := a.rootCommand()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if err != nil && strings.HasPrefix(err.Error(), "unknown command") { // cobra has no kind for it
+		err = fmt.Errorf("%w: %w", err, errUsage)
+	}
 	status := statusOf(err)
 	if err != nil && status != statusNothing {
 		if status == statusInterrupted {
