@@ -151,8 +151,8 @@ func (d *database) take(ctx context.Context) (*reader, error) {
 	}
 }
 
-// tile returns the stored bytes of t: ErrNotFound where there is none, ErrBadInput where it is no blob or takes
-// longer to find than the deadline.
+// tile returns the stored bytes of t: ErrNotFound where there is none, ErrBadInput where it is no blob, ErrBusy where
+// it takes longer to find than the deadline.
 func (d *database) tile(ctx context.Context, deadline time.Duration, t maptile.Tile) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -161,17 +161,18 @@ func (d *database) tile(ctx context.Context, deadline time.Duration, t maptile.T
 	if err != nil {
 		return nil, err
 	}
-	limited, cancel := context.WithTimeout(ctx, deadline)
-	defer cancel()
-	value, err := r.lookup(limited, t)
+	var value driver.Value
+	err = twice(ctx, deadline, func(ctx context.Context) error {
+		var err error
+		value, err = r.lookup(ctx, t)
+		return err
+	})
 	d.free <- r
 	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case limited.Err() != nil && err != nil:
-		return nil, fmt.Errorf("the file needs more than %v for one tile (no index on zoom_level, tile_column, tile_row?): %w", deadline, tilescout.ErrBadInput)
 	case errors.Is(err, io.EOF):
 		return nil, fmt.Errorf("no such tile: %w", tilescout.ErrNotFound)
+	case errors.Is(err, errSlow):
+		return nil, fmt.Errorf("%w: %w", err, tilescout.ErrBusy)
 	case err != nil:
 		return nil, kindOf(err)
 	}

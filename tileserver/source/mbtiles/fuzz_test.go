@@ -84,7 +84,7 @@ func FuzzMBTilesFile(f *testing.F) {
 			_, err = src.Tile(context.Background(), maptile.New(0, 0, 0))
 			src.Close()
 		}
-		kinds := []error{tilescout.ErrBadInput, tilescout.ErrNotFound, tilescout.ErrOutOfRange}
+		kinds := []error{tilescout.ErrBadInput, tilescout.ErrBusy, tilescout.ErrNotFound, tilescout.ErrOutOfRange}
 		for _, kind := range kinds {
 			if err == nil || errors.Is(err, kind) {
 				return

@@ -25,15 +25,15 @@ import (
 // Options of a file; the zero value works.
 type Options struct {
 	Connections int           // SQLite connections, which is also the number of tiles read at once; 0 means 4
-	Deadline    time.Duration // for one tile; 0 means 500 ms
-	OpenTime    time.Duration // for all that Open asks of the file; 0 means 1 s
+	Deadline    time.Duration // for one look-up of a tile, of which there are at most two; 0 means 400 ms
+	OpenTime    time.Duration // for all that Open asks of the file, at most twice; 0 means 400 ms
 	Limits      source.Limits // on each picture
 }
 
 func (o *Options) setDefaults() {
 	o.Connections = cmp.Or(max(o.Connections, 0), 4)
-	o.Deadline = cmp.Or(o.Deadline, 500*time.Millisecond)
-	o.OpenTime = cmp.Or(o.OpenTime, time.Second)
+	o.Deadline = cmp.Or(o.Deadline, 400*time.Millisecond)
+	o.OpenTime = cmp.Or(o.OpenTime, 400*time.Millisecond)
 }
 
 // maxInflated is the most that one gzip'ed tile may grow to, in bytes.
@@ -73,14 +73,10 @@ func open(ctx context.Context, spec source.Spec, o Options) (*Source, error) {
 		return nil, err
 	}
 	s := &Source{db: db, o: o, info: spec.Info(), modified: print.modified}
-	limited, cancel := context.WithTimeout(ctx, o.OpenTime)
-	defer cancel()
-	if err := s.describe(limited, spec); err != nil {
+	err = twice(ctx, o.OpenTime, func(ctx context.Context) error { return s.describe(ctx, spec) })
+	if err != nil {
 		db.close()
-		if limited.Err() != nil && ctx.Err() == nil {
-			return nil, fmt.Errorf("the file does not tell its zooms and tiles within %v (no index?): %w", o.OpenTime, tilescout.ErrBadInput)
-		}
-		return nil, err
+		return nil, kindOf(err)
 	}
 	s.info.Version = print.version(spec.Version)
 	return s, nil
@@ -113,6 +109,31 @@ func (s *Source) Tile(ctx context.Context, t maptile.Tile) (tilescout.Picture, e
 
 func (s *Source) wrap(t maptile.Tile, err error) error {
 	return fmt.Errorf("mbtiles: layer %s, tile %d/%d/%d: %w", s.info.ID, t.Z, t.X, t.Y, err)
+}
+
+// errSlow marks a question that the file takes too long to answer.
+var errSlow = errors.New("too slow (is there an index on tiles(zoom_level, tile_column, tile_row)?)")
+
+// twice calls ask with a deadline, and once more if that passes: a good file answers in microseconds, but a busy
+// machine may stand still for longer than any deadline that stops a bad one. What fails twice is errSlow,
+// without a kind.
+func twice(ctx context.Context, deadline time.Duration, ask func(context.Context) error) error {
+	var err error
+	for range 2 {
+		limited, cancel := context.WithTimeout(ctx, deadline)
+		err = ask(limited)
+		late := err != nil && limited.Err() != nil
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case late:
+			err = fmt.Errorf("no answer from the file within %v: %w", deadline, errSlow)
+		case !errors.Is(err, errSlow):
+			return err
+		}
+	}
+	return err
 }
 
 // inflate returns data, unpacked where it is gzip.

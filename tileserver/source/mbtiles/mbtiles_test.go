@@ -224,6 +224,21 @@ func TestHostile(t *testing.T) {
 	}
 }
 
+// TestSlowTile: what takes too long now may not the next time; the connection stays good.
+func TestSlowTile(t *testing.T) {
+	path := write(t, createTiles, insert, 0, 0, 0, picture)
+	src, err := mbtiles.Open(t.Context(), source.Spec{ID: "test", Source: path}, mbtiles.Options{Deadline: 1, Connections: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	for range 3 {
+		if _, err := src.Tile(t.Context(), maptile.Tile{}); !errors.Is(err, tilescout.ErrBusy) {
+			t.Errorf("Tile within 1 ns: %v, want ErrBusy", err)
+		}
+	}
+}
+
 func TestNotMBTiles(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string, data []byte) string {

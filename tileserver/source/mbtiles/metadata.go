@@ -88,7 +88,7 @@ const (
 	maxValue = 8192 // characters
 
 	// slowQuery is what one question at opening may take; with an index all of them take microseconds.
-	slowQuery = 300 * time.Millisecond
+	slowQuery = 200 * time.Millisecond
 )
 
 // readMetadata returns the metadata table; a file without one has none, which is no error.
@@ -144,6 +144,7 @@ func (m metadata) bound() (orb.Bound, bool) {
 // describe fills in Info from the file. What the operator wrote comes first, then what the tiles show, then what the
 // metadata claims: it is often left over from another export.
 func (s *Source) describe(ctx context.Context, spec source.Spec) error {
+	s.info = spec.Info()
 	r, err := s.db.take(ctx)
 	if err != nil {
 		return kindOf(err)
@@ -203,7 +204,7 @@ func zooms(ctx context.Context, conn *sql.Conn, m metadata) (least, most maptile
 			if hasLeast && hasMost && least <= most {
 				return least, most, nil
 			}
-			return 0, 0, fmt.Errorf("the zooms cannot be found within %v; the file needs an index on tiles(zoom_level, tile_column, tile_row): %w", slowQuery, tilescout.ErrBadInput)
+			return 0, 0, fmt.Errorf("the zooms are not found within %v: %w", slowQuery, errSlow)
 		}
 		if err != nil {
 			return 0, 0, kindOf(fmt.Errorf("zooms: %w", err))
