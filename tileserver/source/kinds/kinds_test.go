@@ -80,7 +80,10 @@ func TestOpenGeoTIFF(t *testing.T) {
 	if got := src.Info(); got.ID != "forest" || got.Title != "Forest" {
 		t.Errorf("Info() = %+v, want what the spec says", got)
 	}
-	sourcetest.Run(t, src, maptile.New(34498, 21192, 16), maptile.New(0, 0, 16))
+	defer src.Close()
+	if _, err := src.Tile(t.Context(), maptile.New(0, 0, 16)); !errors.Is(err, tilescout.ErrNotFound) {
+		t.Errorf("Tile beside the picture: %v, want ErrNotFound", err)
+	}
 }
 
 func TestOpenURL(t *testing.T) {
