@@ -274,3 +274,17 @@ func TestSavedSearchIsALayer(t *testing.T) {
 		t.Errorf("a tile of the saved search = %d, Cache-Control %q, want 200, no-store", res.StatusCode, res.Header.Get("Cache-Control"))
 	}
 }
+
+func getBytes(t testing.TB, url string) []byte {
+	t.Helper()
+	res, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != 200 {
+		t.Fatalf("%s = %d, %v: %.200s", url, res.StatusCode, err, body)
+	}
+	return body
+}

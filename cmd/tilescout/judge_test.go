@@ -55,3 +55,9 @@ func TestAveragePrecision(t *testing.T) {
 		t.Errorf("precision at 2 = %v, want .5", p)
 	}
 }
+
+func median(values []float64) float64 {
+	v := slices.Clone(values)
+	slices.Sort(v)
+	return v[len(v)/2]
+}
