@@ -298,3 +298,47 @@ func TestConcurrentRenders(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestFarSmallerThanTheFile: without overviews only some pixels are looked at, and the picture is still right.
+func TestFarSmallerThanTheFile(t *testing.T) {
+	for _, p := range []picture{
+		{width: 1500, height: 900, samples: 3, epsg: 3857, compression: 8, tile: 64},
+		{width: 900, height: 1500, samples: 3, epsg: 32632, compression: 8, rows: 3},
+	} {
+		f := openPicture(t, p)
+		img, err := f.Render(context.Background(), f.Info().Mercator, 20, 20, geotiff.Bilinear)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for y := 2; y < 18; y++ {
+			for x := 2; x < 18; x++ {
+				got := img.NRGBAAt(x, y)
+				sx, sy := (2*x+1)*p.width/40, (2*y+1)*p.height/40
+				for s, g := range [3]byte{got.R, got.G, got.B} {
+					if d := int(g) - int(p.at(sx, sy, s)); d < -8 || d > 8 || got.A != 255 {
+						t.Fatalf("%d × %d: pixel %d,%d = %v, want %d %d %d", p.width, p.height, x, y, got, p.at(sx, sy, 0), p.at(sx, sy, 1), p.at(sx, sy, 2))
+					}
+				}
+			}
+		}
+	}
+}
+
+// BenchmarkRender draws a 256-pixel tile from decoded blocks.
+func BenchmarkRender(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		epsg int
+		size int // pixels of the file a side, shown as 256
+	}{{"Mercator", 3857, 256}, {"MercatorReduced", 3857, 460}, {"UTM", 32632, 256}, {"UTMReduced", 32632, 460}} {
+		b.Run(c.name, func(b *testing.B) {
+			f := openPicture(b, picture{width: c.size, height: c.size, samples: 3, epsg: c.epsg, compression: 8, tile: 256})
+			for b.Loop() {
+				if _, err := f.Render(context.Background(), f.Info().Mercator, 256, 256, geotiff.Bilinear); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tiles/s")
+		})
+	}
+}
