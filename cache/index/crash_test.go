@@ -139,8 +139,9 @@ func reopen(files *memFS, l *ledger, holes bool) error {
 			return err
 		}
 		// Opening swept away what no manifest names.
+		set.tasks.Wait()
 		names, err := files.List(set.dir)
-		if want := 3 + len(segmentFiles)*set.Stats().Segments; err != nil || len(names) > want && !holes {
+		if want := 4 + len(segmentFiles)*set.Stats().Segments; err != nil || len(names) > want && !holes {
 			return fmt.Errorf("%d files, want %d at most: %v", len(names), want, names)
 		}
 		// A hole in the part that was not synced looks like damage, and must be said to be; else there is none.

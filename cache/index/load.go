@@ -182,26 +182,33 @@ func (s *Set) setAside(number uint64) {
 	}
 }
 
-// sweep removes what a crash left that no manifest names, and keeps numbers clear of what remains.
+// sweep removes what a crash left that no manifest names, and keeps numbers clear of what is there. Removing is done in
+// the background: on a busy disk it can take seconds.
 func (s *Set) sweep() {
 	names, err := s.fs.List(s.dir)
 	if err != nil {
 		return
 	}
-	keep := map[string]bool{currentName: s.manName != "", s.manName: true, walName(s.man.WAL): true}
+	keep := map[string]bool{currentName: s.manName != "", currentName + ".new": true, s.manName: true, walName(s.man.WAL): true}
 	for _, seg := range s.segs {
 		for _, ext := range segmentFiles {
 			keep[segmentName(seg.number, ext)] = true
 		}
 	}
+	var rubbish []string
 	for _, name := range names {
 		if n, ok := numberOf(name); ok {
 			s.man.Next = max(s.man.Next, n+1)
 		}
 		if !keep[name] && !strings.HasSuffix(name, ".bad") {
-			_ = s.fs.Remove(filepath.Join(s.dir, name))
+			rubbish = append(rubbish, name)
 		}
 	}
+	s.tasks.Go(func() {
+		for _, name := range rubbish {
+			_ = s.fs.Remove(filepath.Join(s.dir, name))
+		}
+	})
 }
 
 // numberOf returns the number in the name of a file.

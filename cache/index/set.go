@@ -28,7 +28,7 @@ type Set struct {
 	o     Options
 	ctx   context.Context // ends when the set is closed: merges stop
 	stop  context.CancelFunc
-	tasks sync.WaitGroup // merges under way
+	tasks sync.WaitGroup // merges and sweeping under way
 	mmu   sync.Mutex     // held while merging: one at a time; taken before wmu
 
 	pmu     sync.Mutex // guards pending
