@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { chromium } from "playwright-core";
-import { states } from "./states.mjs";
+import { quiet, states, watch } from "./states.mjs";
 
 const { values: flags } = parseArgs({
   options: {
@@ -49,6 +49,7 @@ for (const [screen, device] of Object.entries(SCREENS)) {
     const context = await browser.newContext({ ...device, colorScheme: flags.light ? "light" : "dark" });
     const page = await context.newPage();
     page.setDefaultTimeout(20_000);
+    watch(page);
     page.on("pageerror", (err) => fail(where, `page error: ${err.stack ?? err.message}`));
     page.on("console", (message) => {
       const { url } = message.location();
@@ -59,9 +60,8 @@ for (const [screen, device] of Object.entries(SCREENS)) {
     });
     try {
       await page.goto(flags.base + flags.hash, { waitUntil: "load" });
-      await page.waitForSelector(".leaflet-tile-loaded", { timeout: 15_000 });
-      await page.waitForLoadState("networkidle");
-      await page.waitForTimeout(300);
+      await page.waitForSelector(".leaflet-tile-loaded", { timeout: 30_000 });
+      await quiet(page);
       await enter(page, { q: flags.q, other: flags.other });
       await page.screenshot({ path: join(flags.out, `${where}.png`) });
       await check(page, where, screen);

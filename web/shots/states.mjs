@@ -1,10 +1,30 @@
 // Each state of the page, and how to bring a page into it against any server. `q` is a prompt that has matches.
 // Answers that a good server would not give at will (errors, silence, a half-filled index) are put in on the way.
 
+const open = new WeakMap();
+
+/** watch counts the requests of a page that are under way. */
+export function watch(page) {
+  open.set(page, new Set());
+  page.on("request", (r) => open.get(page).add(r));
+  for (const end of ["requestfinished", "requestfailed"]) {
+    page.on(end, (r) => open.get(page).delete(r));
+  }
+}
+
+/** quiet waits until nothing has been asked of the server for a moment, at most 15 s. */
+export async function quiet(page) {
+  for (let still = 0, waited = 0; still < 3 && waited < 150; waited++) {
+    await page.waitForTimeout(100);
+    still = open.get(page).size === 0 ? still + 1 : 0;
+  }
+}
+
 const settled = async (page) => {
   await page.waitForFunction(() => !document.querySelector("[aria-busy]"), null, { timeout: 15_000 });
-  await page.waitForLoadState("networkidle").catch(() => undefined);
-  await page.waitForTimeout(700);
+  await quiet(page);
+  await page.waitForFunction(() => !document.querySelector(".tilescout-match-dim"), null, { timeout: 15_000 });
+  await page.waitForTimeout(400);
 };
 
 const ask = async (page, text) => {
