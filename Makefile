@@ -27,7 +27,7 @@ web: web/dist/index.html
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 	cd web && $(NPM) ci --ignore-scripts --no-audit --no-fund
 
-web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src web/public -type f 2>/dev/null) web/index.html
+web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src -type f 2>/dev/null) web/build.mjs
 	cd web && $(NPM) run build
 
 # --- ONNX Runtime ------------------------------------------------------------------------------------------

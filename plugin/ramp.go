@@ -11,16 +11,19 @@ type stop struct {
 	r, g, b, a float64
 }
 
-// stops is one hue path from transparent amber to deep magenta: it rises evenly in darkness, so it reads
-// in grey too, and holds neither the green nor the blue of land and water. The mapping is fixed: panning
+// stops is one hue path from transparent amber to deep magenta, in even steps of OKLab: it darkens all the way, for
+// colour-blind eyes and in grey too, and holds neither the green nor the blue of land and water. The mapping is fixed: panning
 // never recolours. web/src/ramp.ts draws the legend from the same numbers.
 var stops = []stop{
-	{.00, 255, 209, 102, 0},
-	{.30, 255, 196, 77, .42},
-	{.50, 250, 140, 50, .60},
-	{.70, 226, 62, 87, .72},
-	{.85, 180, 20, 110, .80},
-	{1.0, 110, 0, 95, .86},
+	{.000, 255, 214, 102, 0},
+	{.125, 255, 182, 66, .14},
+	{.250, 253, 150, 59, .28},
+	{.375, 248, 119, 70, .40},
+	{.500, 237, 88, 85, .48},
+	{.625, 220, 58, 101, .54},
+	{.750, 197, 32, 118, .58},
+	{.875, 166, 10, 123, .62},
+	{1.00, 132, 0, 120, .66},
 }
 
 // ramp maps a score in steps of 1/255 to its colour.

@@ -89,7 +89,7 @@ func millionLayer(b *testing.B) (data, config string) {
 		b.Fatal(err)
 	}
 	config = filepath.Join(b.TempDir(), "tilescout.yaml")
-	text := fmt.Sprintf("layers:\n  - id: million\n    source: %s\n    minZoom: 16\n    maxZoom: 16\n    allowBulk: true\n    bounds: [%v, %v, %v, %v]\n    index: {zooms: [16]}\n",
+	text := fmt.Sprintf("layers:\n  - id: million\n    source: %s\n    minZoom: 16\n    maxZoom: 16\n    allowBulk: true\n    bounds: [%.9f, %.9f, %.9f, %.9f]\n    index: {zooms: [16]}\n",
 		spec.Source, spec.Bounds[0], spec.Bounds[1], spec.Bounds[2], spec.Bounds[3])
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		b.Fatal(err)

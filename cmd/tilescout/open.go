@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 
@@ -131,7 +132,7 @@ func (a *app) openSources(ctx context.Context, cfg config.Config, p *parts) erro
 	if err != nil {
 		return err
 	}
-	o := kinds.Options{XYZ: xyz.Options{ProgramVersion: version, LookupEnv: os.LookupEnv, Hosts: xyz.NewHosts()}}
+	o := kinds.Options{XYZ: xyz.Options{ProgramVersion: version, LookupEnv: os.LookupEnv, Hosts: xyz.NewHosts(), Proxy: http.ProxyFromEnvironment}}
 	for _, l := range cfg.Layers {
 		if config.IsURL(l.Source) && o.XYZ.Cache == nil {
 			cache, err := diskcache.Open(filepath.Join(dir, "tiles"), diskcache.Options{

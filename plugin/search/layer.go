@@ -24,6 +24,12 @@ type BoundOption = geo.BBox
 // (docs/search.md; measured sizes of RSICD-like scenes).
 const wantedResolution = 1.2
 
+// A layer of fewer tiles than fewTiles at that resolution is indexed deeper, down to finestResolution (m per pixel).
+const (
+	fewTiles         = 12
+	finestResolution = .1
+)
+
 // layer is one searchable layer: its tiles and its index at one or two zooms, deepest first.
 type layer struct {
 	info   tilescout.LayerInfo
@@ -91,6 +97,10 @@ func indexZooms(info tilescout.LayerInfo, asked []maptile.Zoom) ([]maptile.Zoom,
 	lat = math.Max(-80, math.Min(80, lat))
 	z := maptile.Zoom(math.Round(math.Max(0, geo.ZoomFor(lat, wantedResolution))))
 	z = min(max(z, info.MinZoom), info.MaxZoom)
+	// A drone's picture of one yard would be a single tile: go deeper while that makes it a map.
+	for z < info.MaxZoom && geo.CoverCount(info.Bound, z) < fewTiles && geo.GroundResolution(lat, z+1, 256) >= finestResolution {
+		z++
+	}
 	if z > info.MinZoom {
 		return []maptile.Zoom{z, z - 1}, nil
 	}

@@ -165,7 +165,7 @@ export class App {
     this.overlay.clear();
     this.index.reset();
     this.map.setLayer(layer, this.api.resolve(layer.tiles));
-    this.attribution.show(layer.attribution);
+    this.attribution.show(layer.attribution ?? "");
     if (place) {
       this.map.set(place.center, place.zoom);
     } else {

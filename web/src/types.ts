@@ -18,7 +18,8 @@ export interface IndexState {
 export interface Layer {
   id: string;
   title: string;
-  attribution: string;
+  /** Plain text or links; absent where the source names none. */
+  attribution?: string;
   bounds: BBox;
   minzoom: number;
   maxzoom: number;
