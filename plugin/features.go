@@ -65,6 +65,9 @@ func (p *Plugin) describe(fc *geojson.FeatureCollection, layer string, q Questio
 		"unknown": orEmpty(a.Unknown), "related": orEmpty(a.Related), "phrases": orEmpty(a.Phrases),
 		"query": map[string][]string{"q": orEmpty(q.Prompts), "not": orEmpty(q.Not)},
 	}
+	if a.Partial {
+		fc.ExtraMembers["partial"] = true
+	}
 	if len(q.Prompts) > 0 {
 		fc.ExtraMembers["overlay"] = p.overlayTemplate("", layer, "png", q)
 	}

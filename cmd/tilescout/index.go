@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -109,28 +108,19 @@ func (a *app) indexVerifyCommand() *cobra.Command {
 				return err
 			}
 			defer store.Close()
-			var all error
-			keys, err := store.Sets()
+			report, err := store.Verify(c.Context())
 			if err != nil {
 				return err
 			}
-			for _, key := range keys {
-				set, err := store.Set(c.Context(), key)
-				if err == nil {
-					_, err = set.Stats(), error(nil) // VERIFY
-				}
-				state := "good"
-				if err != nil {
-					state = oneLine(err)
-					all = errors.Join(all, fmt.Errorf("%s zoom %d: %w", key.Layer, key.Zoom, err))
-				}
-				rows := 0
-				if set != nil {
-					rows = set.Len()
-				}
-				fmt.Fprintf(a.stdout, "%s zoom %d: %d tiles, %s\n", key.Layer, key.Zoom, rows, state)
+			fmt.Fprintf(a.stdout, "%d sets, %d files, %d tiles, %s: %d problems\n",
+				report.Sets, report.Files, report.Rows, bytesText(report.Bytes), len(report.Problems))
+			for _, p := range report.Problems {
+				fmt.Fprintf(a.stdout, "%s zoom %d, %s: %s\n", p.Key.Layer, p.Key.Zoom, p.File, p.Text)
 			}
-			return all
+			if len(report.Problems) > 0 {
+				return fmt.Errorf("the index is damaged; what is missing is embedded again by tilescout index")
+			}
+			return nil
 		},
 	}
 }

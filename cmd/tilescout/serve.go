@@ -74,6 +74,9 @@ func (a *app) serve(ctx context.Context, o serveOptions) error {
 	fmt.Fprintf(a.stderr, "Tilescout %s: %s\n", version, url)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Serve(ctx, listener) })
+	if p.engine != nil {
+		g.Go(func() error { return a.warm(ctx, p) })
+	}
 	if o.index && p.engine != nil {
 		g.Go(func() error { return a.indexAll(ctx, p) })
 	}
@@ -81,6 +84,16 @@ func (a *app) serve(ctx context.Context, o serveOptions) error {
 		o.greet(url)
 	}
 	return g.Wait()
+}
+
+// warm reads the indexes, so that the first prompt need not.
+func (a *app) warm(ctx context.Context, p *parts) error {
+	for _, id := range p.engine.Layers() {
+		if err := p.engine.Warm(ctx, id); err != nil && ctx.Err() == nil {
+			fmt.Fprintf(a.stderr, "tilescout: %s\n", oneLine(err))
+		}
+	}
+	return nil
 }
 
 // indexAll embeds what is missing of every layer, with progress. A layer that may not be fetched as a whole

@@ -294,3 +294,23 @@ func (e *Engine) MayIndex(id string) error {
 	}
 	return l.bulk()
 }
+
+// Warm reads a layer's index once, in the background of a start: the first prompt then finds its pages checked and
+// its backdrops made.
+func (e *Engine) Warm(ctx context.Context, id string) error {
+	l, err := e.layer(id)
+	if err != nil {
+		return err
+	}
+	for _, v := range l.views {
+		if err := v.set.Warm(ctx); err != nil {
+			return fmt.Errorf("layer %q: read the index: %w", id, err)
+		}
+		f, err := v.acquire(ctx)
+		if err != nil {
+			return fmt.Errorf("layer %q: %w", id, err)
+		}
+		f.release()
+	}
+	return nil
+}

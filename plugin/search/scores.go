@@ -2,12 +2,14 @@ package search
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"sync"
 
 	"github.com/paulmach/orb/maptile"
+	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/geo"
 )
 
@@ -19,6 +21,7 @@ type Scores struct {
 	Known   bool     // false if nothing of the question was understood: all scores are zero
 
 	codes  []uint64
+	extent [4]uint32 // box of tiles that holds all codes
 	values []float32
 
 	orderOnce sync.Once
@@ -78,7 +81,19 @@ func (e *Engine) Scores(ctx context.Context, id string, prompts, not []string) (
 	return e.scoresOf(ctx, l, x)
 }
 
+// scoresOf tries twice: a scan that meets a damaged block puts its segment aside, and the second does without.
 func (e *Engine) scoresOf(ctx context.Context, l *layer, x expression) (*Scores, error) {
+	s, err := e.scoresOnce(ctx, l, x)
+	if errors.Is(err, tilescout.ErrUnavailable) && ctx.Err() == nil {
+		for _, v := range l.views {
+			v.forget()
+		}
+		s, err = e.scoresOnce(ctx, l, x)
+	}
+	return s, err
+}
+
+func (e *Engine) scoresOnce(ctx context.Context, l *layer, x expression) (*Scores, error) {
 	var frames []*frame
 	key := scoreKey{layer: l.info.ID, version: l.info.Version, question: x.key()}
 	defer func() {
@@ -95,7 +110,7 @@ func (e *Engine) scoresOf(ctx context.Context, l *layer, x expression) (*Scores,
 		key.generation[i] = f.generation
 	}
 	return e.scores.Get(ctx, key, func(ctx context.Context) (*Scores, error) {
-		out := &Scores{Zoom: l.zooms[0], codes: frames[0].codes}
+		out := &Scores{Zoom: l.zooms[0], codes: frames[0].codes, extent: frames[0].extent}
 		var fused []float32
 		for i, f := range frames {
 			values, err := e.evaluate(ctx, l, f, x, out)

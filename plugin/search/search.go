@@ -61,6 +61,7 @@ type Answer struct {
 	Embedded  int      // tiles of the deepest index zoom that were scored
 	Total     int
 	Revision  string
+	Partial   bool // part of the index was damaged and is being made anew: matches may be missing
 }
 
 // closest is how many tiles are shown when none is good enough.
@@ -97,6 +98,9 @@ func (e *Engine) Search(ctx context.Context, q Query) (Answer, error) {
 		Threshold: q.Threshold, Unknown: scores.Unknown, Phrases: x.phrases(), Revision: e.Revision(q.Layer),
 	}
 	a.Total = l.viewState(bounds).Total
+	for _, v := range l.views {
+		a.Partial = a.Partial || v.set.Stats().Corrupt > 0
+	}
 	limit := cmp.Or(q.Limit, 100)
 	floor := q.Threshold
 	if floor == 0 {
@@ -104,8 +108,8 @@ func (e *Engine) Search(ctx context.Context, q Query) (Answer, error) {
 		a.Threshold = floor
 	}
 	ranges := geo.Ranges(bounds, scores.Zoom, 256)
-	top := scores.best(bounds, ranges, max(limit, 64))
-	a.Embedded, a.Matched = top.seen, top.atLeast(floor)
+	top := scores.best(bounds, ranges, max(limit, 64), float32(floor))
+	a.Embedded, a.Matched = top.seen, top.reached
 	if !scores.Known {
 		a.Verdict = VerdictNone
 		return a, nil
@@ -119,9 +123,6 @@ func (e *Engine) Search(ctx context.Context, q Query) (Answer, error) {
 	}
 	if n == 0 && q.Threshold == 0 {
 		n = min(keep, closest)
-	}
-	if a.Matched > len(ranked) || top.seen > len(ranked) {
-		a.Matched = scores.count(bounds, ranges, floor)
 	}
 	a.Matches, err = e.matches(ctx, l, x, ranked[:n], scores.Zoom)
 	if err != nil {
@@ -191,9 +192,11 @@ func (a scored) before(b scored) bool {
 
 // topList keeps the best of what it has seen: a heap with the worst kept on top.
 type topList struct {
-	items []scored
-	limit int
-	seen  int
+	items   []scored
+	limit   int
+	floor   float32
+	seen    int
+	reached int // of seen, at or above floor
 }
 
 func (t *topList) Len() int           { return len(t.items) }
@@ -208,24 +211,17 @@ func (t *topList) Pop() any {
 
 func (t *topList) add(s scored) {
 	t.seen++
+	if s.score >= t.floor {
+		t.reached++
+	}
 	if len(t.items) < t.limit {
 		heap.Push(t, s)
 		return
 	}
-	if s.before(t.items[0]) {
+	if s.score >= t.items[0].score && s.before(t.items[0]) {
 		t.items[0] = s
 		heap.Fix(t, 0)
 	}
-}
-
-func (t *topList) atLeast(floor float64) int {
-	n := 0
-	for _, s := range t.items {
-		if float64(s.score) >= floor {
-			n++
-		}
-	}
-	return n
 }
 
 func (t *topList) sorted() []scored {
@@ -239,21 +235,11 @@ func (t *topList) sorted() []scored {
 	return out
 }
 
-// best walks the rows inside the box and keeps the limit best.
-func (s *Scores) best(bounds []orb.Bound, ranges []geo.Range, limit int) *topList {
-	t := &topList{limit: limit}
+// best walks the rows inside the box, keeps the limit best and counts those at or above floor.
+func (s *Scores) best(bounds []orb.Bound, ranges []geo.Range, limit int, floor float32) *topList {
+	t := &topList{limit: limit, floor: floor}
 	s.walk(bounds, ranges, func(i int) { t.add(scored{s.codes[i], s.values[i]}) })
 	return t
-}
-
-func (s *Scores) count(bounds []orb.Bound, ranges []geo.Range, floor float64) int {
-	n := 0
-	s.walk(bounds, ranges, func(i int) {
-		if float64(s.values[i]) >= floor {
-			n++
-		}
-	})
-	return n
 }
 
 // walk visits the rows whose tiles touch the bounds. Ranges may cover more than the bounds: each row of
@@ -264,6 +250,12 @@ func (s *Scores) walk(bounds []orb.Bound, ranges []geo.Range, visit func(i int))
 		if lo, hi, ok := geo.CoverCorners(b, s.Zoom); ok {
 			boxes = append(boxes, [4]uint32{lo.X, lo.Y, hi.X, hi.Y})
 		}
+	}
+	if s.within(boxes) {
+		for i := range s.codes {
+			visit(i)
+		}
+		return
 	}
 	for _, r := range ranges {
 		i, _ := slices.BinarySearch(s.codes, r.From)
@@ -277,4 +269,24 @@ func (s *Scores) walk(bounds []orb.Bound, ranges []geo.Range, visit func(i int))
 			}
 		}
 	}
+}
+
+// within says whether one of the boxes holds all rows, so that none need be looked at.
+func (s *Scores) within(boxes [][4]uint32) bool {
+	for _, b := range boxes {
+		if b[0] <= s.extent[0] && b[1] <= s.extent[1] && b[2] >= s.extent[2] && b[3] >= s.extent[3] {
+			return true
+		}
+	}
+	return false
+}
+
+// extentOf is the box of tiles that holds all rows: first column and row, last column and row.
+func extentOf(codes []uint64, z maptile.Zoom) [4]uint32 {
+	e := [4]uint32{math.MaxUint32, math.MaxUint32, 0, 0}
+	for _, code := range codes {
+		t := geo.FromMorton(code, z)
+		e = [4]uint32{min(e[0], t.X), min(e[1], t.Y), max(e[2], t.X), max(e[3], t.Y)}
+	}
+	return e
 }

@@ -53,7 +53,7 @@ func (e *Engine) Similar(ctx context.Context, id string, like Like, box *geo.BBo
 	if err := f.likeness(ctx, ref, e.model.Dimension, values); err != nil {
 		return Answer{}, err
 	}
-	scores := &Scores{Zoom: l.zooms[0], codes: f.codes, values: values, Known: true}
+	scores := &Scores{Zoom: l.zooms[0], codes: f.codes, extent: f.extent, values: values, Known: true}
 	bounds := l.bounds
 	if box != nil {
 		bounds = intersectAll(box.Bounds(), l.bounds)
@@ -61,7 +61,7 @@ func (e *Engine) Similar(ctx context.Context, id string, like Like, box *geo.BBo
 	if limit == 0 {
 		limit = 100
 	}
-	top := scores.best(bounds, geo.Ranges(bounds, scores.Zoom, 256), limit+1)
+	top := scores.best(bounds, geo.Ranges(bounds, scores.Zoom, 256), limit+1, float32(threshold))
 	a := Answer{Verdict: VerdictMatch, Threshold: threshold, Embedded: top.seen, Total: l.viewState(bounds).Total, Revision: e.Revision(id)}
 	for _, s := range top.sorted() {
 		t := geo.FromMorton(s.code, scores.Zoom)

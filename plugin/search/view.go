@@ -35,6 +35,7 @@ type frame struct {
 	snapshot   *index.Snapshot
 	generation uint64
 	codes      []uint64
+	extent     [4]uint32
 	backdrops  []backdrop
 	made       time.Time
 	users      atomic.Int64
@@ -79,10 +80,20 @@ func (v *view) acquire(ctx context.Context) (*frame, error) {
 	return f, nil
 }
 
+// forget drops the frame, so that the next is made without what turned out to be damaged.
+func (v *view) forget() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.current != nil {
+		v.current.release()
+		v.current = nil
+	}
+}
+
 // derive makes the frame of the newest snapshot; rows that the last frame holds keep their backdrops.
 func (v *view) derive(ctx context.Context) (*frame, error) {
 	s := v.set.Snapshot()
-	f := &frame{set: v.set, snapshot: s, generation: s.Generation(), codes: s.Codes(), made: time.Now()}
+	f := &frame{set: v.set, snapshot: s, generation: s.Generation(), codes: s.Codes(), extent: extentOf(s.Codes(), v.zoom), made: time.Now()}
 	f.backdrops = make([]backdrop, len(f.codes))
 	old := v.current
 	queries, err := v.concepts.queries(s)
@@ -151,9 +162,18 @@ func (f *frame) backdropRows(ctx context.Context, queries []index.Query, scale f
 	return nil
 }
 
-// negligible is the margin ℓ_q − LSE below which a score is taken as exp(margin) without summing up:
-// it is under one in a thousand either way.
-const negligible = -7
+// negligible is the margin below the best competing concept at which a score is under a hundredth whatever the rest
+// of the vocabulary adds: most rows of a large layer. Their order still counts where nothing matches, their digits do
+// not, so they are spared the sum.
+const negligible = -5
+
+// roughExp is e^x to within 4 %, monotonic, for x from −80 to 0 (Schraudolph 1999, Neural Computation 11, eq. 3).
+func roughExp(x float32) float32 {
+	if x < -80 {
+		x = -80 + 80/x // keeps the order down to the least float
+	}
+	return math.Float32frombits(uint32(12102203*x + 1064866805))
+}
 
 // score fills out (one entry per row) with p_q = 1/(1+exp(LSE_{b∈B'} ℓ_b − ℓ_q)), where B' is the
 // vocabulary without the prompt's synonyms and with the negatives, each counting four times
@@ -201,33 +221,36 @@ func (f *frame) score(ctx context.Context, c *conceptTable, q []float32, synonym
 func (f *frame) scoreRow(c *conceptTable, row, i int, dots [][]float32, synonym []bool, synonyms []int) float64 {
 	back := &f.backdrops[row]
 	ask := c.scale * float64(dots[0][i])
-	lse := math.Inf(-1)
 	for k, b := range back.best {
 		if !synonym[b] {
-			lse = logSumExp(lse, float64(back.logit[k]))
+			if margin := float32(ask) - back.logit[k]; margin < negligible {
+				return float64(roughExp(margin))
+			}
+			break
+		}
+	}
+	// 1/p − 1 is the sum of e^(ℓ_b − ℓ_q) over all that competes.
+	var sum, own float64
+	for k, b := range back.best {
+		if !synonym[b] {
+			sum += math.Exp(float64(back.logit[k]) - ask)
 		}
 	}
 	for _, d := range dots[1+len(synonyms):] {
-		lse = logSumExp(lse, c.scale*float64(d[i])+math.Log(4))
+		sum += 4 * math.Exp(c.scale*float64(d[i])-ask)
 	}
-	if ask-lse < negligible {
-		return math.Exp(ask - lse)
-	}
-	rest := float64(back.rest)
-	share := 0.0
+	rest := math.Exp(float64(back.rest) - ask)
 	for k, b := range synonyms {
 		if uint8(b) != back.best[0] && uint8(b) != back.best[1] {
-			share += math.Exp(c.scale*float64(dots[1+k][i]) - rest)
+			own += math.Exp(c.scale*float64(dots[1+k][i]) - ask)
 		}
 	}
-	switch {
-	case share <= 0:
-	case share < .9:
-		rest += math.Log1p(-share)
-	default: // the synonyms are nearly all of the rest: their difference has no digits left
-		rest = f.restWithout(c, row, synonym)
+	if own < .9*rest {
+		rest -= own
+	} else { // the synonyms are nearly all of the rest: their difference has no digits left
+		rest = math.Exp(f.restWithout(c, row, synonym) - ask)
 	}
-	return 1 / (1 + math.Exp(logSumExp(lse, rest)-ask))
+	return 1 / (1 + sum + rest)
 }
 
 // restWithout sums the row's logits again without the synonyms and the two best concepts.
