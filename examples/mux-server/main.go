@@ -1,7 +1,8 @@
-// Command mux-server adds search to a plain gorilla/mux server over a GeoTIFF or MBTiles file.
+// Command mux-server adds search to a plain gorilla/mux server over a GeoTIFF or MBTiles file: GET /search/mine?q=stadium.
 package main
 
 import (
+	"cmp"
 	"context"
 	"log"
 	"net/http"
@@ -27,8 +28,7 @@ func main() {
 	}
 	router := mux.NewRouter() // yours, with whatever it serves already
 	plugin.New(engine).Register(router)
-	log.Println("try http://localhost:8090/search/mine?q=stadium")
-	log.Fatal(http.ListenAndServe("localhost:8090", router))
+	log.Fatal(http.ListenAndServe(cmp.Or(os.Getenv("LISTEN"), "localhost:8090"), router))
 }
 
 func must[T any](v T, err error) T {

@@ -115,7 +115,7 @@ export class App {
   async start(): Promise<void> {
     this.legend.show(this.view.threshold);
     try {
-      this.layers = await this.api.layers();
+      this.layers = (await this.api.layers()).filter((l) => !l.over);
     } catch (err) {
       this.fail(err);
       return;

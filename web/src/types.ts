@@ -28,6 +28,8 @@ export interface Layer {
   rev: string;
   index: IndexState;
   links?: Record<string, string>;
+  /** Of a saved search: the layer that it lies over. The page offers it as a suggestion, not as imagery. */
+  over?: string;
 }
 
 export interface IndexStatus extends IndexState {
