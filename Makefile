@@ -71,7 +71,12 @@ fuzz-short: build
 
 # kill -9 while indexing, KILLS times (R1).
 kills:
-	TILESCOUT_KILLS=$(KILLS) $(GO) test -count=1 -timeout 60m -run Kill -v ./cache/index
+	TILESCOUT_KILLS=$(KILLS) $(GO) test -count=1 -timeout 60m -run "TestKill$$$$" -v ./cache/index
 
 clean:
 	rm -rf bin web/dist web/node_modules
+
+# Loads the .qlr of the demo into a headless QGIS (Debian: apt-get install python3-qgis). Optional: 930 MB.
+.PHONY: test-qgis
+test-qgis: build
+	sh .ci/qgis-test
