@@ -71,7 +71,7 @@ fuzz-short: build
 
 # kill -9 while indexing, KILLS times (R1).
 kills:
-	TILESCOUT_KILLS=$(KILLS) $(GO) test -count=1 -timeout 60m -run "TestKill$$$$" -v ./cache/index
+	TILESCOUT_KILLS=$(KILLS) $(GO) test -count=1 -timeout 60m -run 'TestKill$$' -v ./cache/index
 
 clean:
 	rm -rf bin web/dist web/node_modules

@@ -35,7 +35,7 @@ def main(server: str, layer: str, prompt: str) -> int:
         print(f"not loaded: {message}")
         return 1
     failed = 0
-    layers = list(project.mapLayers().values())
+    layers = project.layerTreeRoot().layerOrder()  # top first
     for found in layers:
         count = found.featureCount() if hasattr(found, "featureCount") else "-"
         print(f"{found.name()}: {found.providerType()}, valid {found.isValid()}, features {count}")

@@ -23,7 +23,8 @@ import (
 
 func open(t testing.TB, parts ...string) *geotiff.Source {
 	t.Helper()
-	s, err := geotiff.Open(context.Background(), sourcetest.Shared(t, append([]string{"geo"}, parts...)...), tilescout.LayerInfo{ID: "test"})
+	// The race detector on a busy machine is no reason to call a tile slow.
+	s, err := geotiff.OpenWith(context.Background(), sourcetest.Shared(t, append([]string{"geo"}, parts...)...), tilescout.LayerInfo{ID: "test"}, geotiff.Options{Deadline: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
