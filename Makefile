@@ -35,7 +35,7 @@ web/dist/index.html: web/node_modules/.package-lock.json $(shell find web/src -t
 # the pip wheel (23 MB) or the npm package (112 MB); every way is checked by SHA-256 before it is used.
 runtime: bin/tilescout
 	@bin/tilescout runtime check --quiet 2>/dev/null \
-	  || bin/tilescout runtime install --dir bin/lib \
+	  || bin/tilescout runtime install \
 	  || sh .ci/runtime-from-registry $(ORT) bin/lib
 	@bin/tilescout runtime check
 
