@@ -124,7 +124,10 @@ def best_threshold(p: Tensor, truth: Tensor, columns: list[int]) -> tuple[float,
 
 
 def synonym_cosine(names: list[Tensor]) -> float:
-    """Cosine that best parts names of one concept from names of others; names[i] is [n_i, D]."""
+    """Cosine that best parts names of one concept from names of others; names[i] is [n_i, D].
+
+    Where a whole range parts them equally well, its middle.
+    """
     same = [float(v) for t in names for v in (t @ t.T)[0, 1:]]
     first = torch.stack([t[0] for t in names])
     cross = first @ first.T
@@ -133,7 +136,8 @@ def synonym_cosine(names: list[Tensor]) -> float:
     grid = torch.arange(0.5, 1.0, 0.01).tolist()
     cost = [sum(s < t for s in same) / len(same) + 2 * sum(o >= t for o in other) / len(other)
             for t in grid]
-    return round(grid[cost.index(min(cost))], 2)
+    best = [t for t, c in zip(grid, cost, strict=True) if c <= min(cost) + 1e-9]
+    return round((best[0] + best[-1]) / 2, 2)
 
 
 def calibrate(

@@ -132,7 +132,10 @@ def calibration_block(
             if c.names[0] in phrases and other in phrases:
                 overlaps[phrases.index(c.names[0]), phrases.index(other)] = True
     vocabulary = evaluate.embed_phrases(texts, phrases)
-    names = [evaluate.embed_phrases(texts, list(c.names)) for c in concepts]
+    names = [
+        evaluate.embed_phrases(texts, list(c.names))
+        for c in concepts if c.names[0] not in calibrate.MERGED
+    ]
     return calibrate.calibrate(vectors[keep], vocabulary, truth, overlaps, names)
 
 
