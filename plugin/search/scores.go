@@ -128,18 +128,31 @@ func (e *Engine) scoresOnce(ctx context.Context, l *layer, x expression) (*Score
 	})
 }
 
-// fuseParents raises each tile's score to ρ times its parent's; both lists are in Morton order, so one
-// walk serves.
+// siblingShare is how strongly a parent's evidence follows its tiles' own: 0 gives each tile all of it.
+const siblingShare = .3
+
+// fuseParents raises each tile's score to ρ times its parent's, shared out among the parent's tiles by what they
+// show themselves: p = max(p, ρ·p_parent·(p/p_best)^siblingShare), p_best the best of the four. A parent does not know
+// which of its tiles holds the object; a sibling that shows nothing of it must not be raised as one that shows
+// half of it. Both lists are in Morton order, so siblings are neighbours and one walk serves.
 func fuseParents(values []float32, codes []uint64, parents []float32, parentCodes []uint64) {
 	j := 0
-	for i, code := range codes {
-		up := code >> 2
+	for i := 0; i < len(codes); {
+		up := codes[i] >> 2
+		end, best := i, float32(0)
+		for ; end < len(codes) && codes[end]>>2 == up; end++ {
+			best = max(best, values[end])
+		}
 		for j < len(parentCodes) && parentCodes[j] < up {
 			j++
 		}
-		if j < len(parentCodes) && parentCodes[j] == up {
-			values[i] = max(values[i], parentWeight*parents[j])
+		if j < len(parentCodes) && parentCodes[j] == up && best > 0 && parentWeight*parents[j] > 0 {
+			for k := i; k < end; k++ {
+				share := math.Pow(float64(values[k]/best), siblingShare)
+				values[k] = max(values[k], float32(parentWeight*float64(parents[j])*share))
+			}
 		}
+		i = end
 	}
 }
 
