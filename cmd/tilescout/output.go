@@ -147,6 +147,10 @@ func (a *app) embedMissing(ctx context.Context, p *parts, layer string, box *geo
 		fmt.Fprintf(a.stderr, "tilescout: %s; searching what is embedded\n", oneLine(err))
 		return nil
 	}
+	if n, err := p.engine.JobSize(layer, box); err != nil || n > maxUnasked {
+		fmt.Fprintf(a.stderr, "tilescout: layer %s has %d tiles here: searching what is embedded; give --bbox, or run tilescout index first\n", layer, n)
+		return nil
+	}
 	bar := a.progress("Embedding " + layer)
 	report, err := p.engine.Index(ctx, layer, search.IndexOptions{Box: box, Progress: bar.update})
 	bar.done()

@@ -96,10 +96,17 @@ func (a *app) warm(ctx context.Context, p *parts) error {
 	return nil
 }
 
+// maxUnasked bounds what is embedded ahead by commands that were not asked to: some minutes of work.
+const maxUnasked = 100_000
+
 // indexAll embeds what is missing of every layer, with progress. A layer that may not be fetched as a whole
 // is named and left to be embedded as somebody looks.
 func (a *app) indexAll(ctx context.Context, p *parts) error {
 	for _, id := range p.engine.Layers() {
+		if n, err := p.engine.JobSize(id, nil); err != nil || n > maxUnasked {
+			fmt.Fprintf(a.stderr, "tilescout: layer %s has %d tiles: they are embedded as you look; tilescout index --bbox … embeds a part ahead\n", id, n)
+			continue
+		}
 		bar := a.progress("Embedding " + id)
 		report, err := p.engine.Index(ctx, id, search.IndexOptions{Progress: bar.update})
 		bar.done()

@@ -441,3 +441,44 @@ func TestBoxCutsMatches(t *testing.T) {
 		t.Errorf("red in the box of one tile = %v of %d, %v, want that tile", a.Matches, a.Total, err)
 	}
 }
+
+// TestWorldIsNotIndexed: an upstream without bounds has billions of tiles; a job over them is refused at once.
+func TestWorldIsNotIndexed(t *testing.T) {
+	engine := openEngine(t, t.TempDir(), &world{}, search.LayerOptions{})
+	if _, err := engine.Index(t.Context(), "world", search.IndexOptions{}); !errors.Is(err, tilescout.ErrBadInput) {
+		t.Errorf("Index of the world = %v, want ErrBadInput", err)
+	}
+	if _, err := engine.EstimateIndex(t.Context(), "world", search.IndexOptions{}); !errors.Is(err, tilescout.ErrBadInput) {
+		t.Errorf("EstimateIndex of the world = %v, want ErrBadInput", err)
+	}
+	// Across 180°, a box of a few tiles is found on both sides.
+	box := geo.BBox{West: 179.999, South: 0, East: -179.999, North: .001}
+	if n, err := engine.JobSize("world", &box); err != nil || n < 2 || n > 20 {
+		t.Errorf("JobSize across 180° = %d, %v, want a few tiles", n, err)
+	}
+	report, err := engine.Index(t.Context(), "world", search.IndexOptions{Box: &box})
+	if err != nil || report.New < 2 {
+		t.Fatalf("Index across 180° = %+v, %v", report, err)
+	}
+	a, err := engine.Search(t.Context(), search.Query{Layer: "world", Prompts: []string{"grey"}, Box: &box, Threshold: 1e-9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	east, west := 0, 0
+	for _, m := range a.Matches {
+		if m.Tile.X == 0 {
+			west++
+		} else {
+			east++
+		}
+	}
+	if east == 0 || west == 0 {
+		t.Errorf("search across 180° found %d tiles east and %d west of it, want both", east, west)
+	}
+}
+
+type world struct{ board }
+
+func (*world) Info() tilescout.LayerInfo {
+	return tilescout.LayerInfo{ID: "world", Version: "1", MinZoom: 0, MaxZoom: 19, Bound: maptile.New(0, 0, 0).Bound()}
+}

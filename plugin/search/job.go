@@ -77,6 +77,9 @@ func (e *Engine) EstimateIndex(ctx context.Context, id string, o IndexOptions) (
 	if err := l.bulk(); err != nil {
 		return Estimate{}, err
 	}
+	if _, err := l.count(o.Box); err != nil {
+		return Estimate{}, err
+	}
 	est := Estimate{Layer: id, Zooms: l.zooms}
 	var sample []maptile.Tile
 	for level, t := range l.work(o.Box) {
@@ -104,6 +107,37 @@ func (e *Engine) EstimateIndex(ctx context.Context, id string, o IndexOptions) (
 		}
 	}
 	return est, nil
+}
+
+// maxJob bounds the tiles of one index job: a country at the zoom of buildings. More is a mistake about bounds.
+const maxJob = 20_000_000
+
+// count is the number of tiles that a job covers; ErrBadInput if they are too many.
+func (l *layer) count(box *geo.BBox) (int, error) {
+	bounds := l.bounds
+	if box != nil {
+		bounds = intersectAll(box.Bounds(), l.bounds)
+	}
+	n := 0
+	for _, z := range l.zooms {
+		for _, b := range bounds {
+			n += geo.CoverCount(b, z)
+		}
+	}
+	if n > maxJob {
+		return n, fmt.Errorf("layer %q has %d tiles at zooms %v, at most %d can be indexed at once: give a box (--bbox west,south,east,north) or set index.bounds: %w",
+			l.info.ID, n, l.zooms, maxJob, tilescout.ErrBadInput)
+	}
+	return n, nil
+}
+
+// JobSize is the number of tiles that indexing a layer, or a box of it, covers.
+func (e *Engine) JobSize(id string, box *geo.BBox) (int, error) {
+	l, err := e.layer(id)
+	if err != nil {
+		return 0, err
+	}
+	return l.count(box)
 }
 
 // work yields level and tile of everything a job covers: the parents first, so that a map that fills
@@ -136,6 +170,9 @@ func (e *Engine) Index(ctx context.Context, id string, o IndexOptions) (Report, 
 	}
 	if err := l.bulk(); err != nil {
 		return Report{}, fmt.Errorf("index layer %q: %w", id, err)
+	}
+	if _, err := l.count(o.Box); err != nil {
+		return Report{}, err
 	}
 	l.mu.Lock()
 	l.busy++

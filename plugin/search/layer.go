@@ -24,10 +24,11 @@ type BoundOption = geo.BBox
 // (docs/search.md; measured sizes of RSICD-like scenes).
 const wantedResolution = 1.2
 
-// A layer of fewer tiles than fewTiles at that resolution is indexed deeper, down to finestResolution (m per pixel).
+// A layer of fewer tiles than fewTiles at that resolution is indexed deeper, down to finestResolution (m per pixel): finer
+// pictures than models are trained on show parts of things.
 const (
 	fewTiles         = 12
-	finestResolution = .1
+	finestResolution = .25
 )
 
 // layer is one searchable layer: its tiles and its index at one or two zooms, deepest first.
