@@ -50,7 +50,7 @@ test-web: web
 	cd web && $(NPM) test
 
 test-browser: build
-	sh .ci/browser-test
+	bash .ci/browser-test
 
 test-training:
 	cd training && python3 -m pytest -q
