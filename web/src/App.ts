@@ -422,7 +422,9 @@ export class App {
       const dock = this.tile.open ? this.tile.dock.offsetHeight : this.card.element.offsetHeight;
       return { left: 0, top: 0, right: 0, bottom: dock };
     }
-    return { left: this.card.element.getBoundingClientRect().right, top: 0, right: 64, bottom: 0 };
+    const legend = this.legendHome.getBoundingClientRect();
+    const bottom = legend.height > 0 ? this.map.height - legend.top : 0;
+    return { left: this.card.element.getBoundingClientRect().right, top: 0, right: 64, bottom };
   }
 
   private escape(): void {

@@ -63,6 +63,11 @@ export class MapView {
     this.map.setView([center[1], center[0]], zoom, { animate: false });
   }
 
+  /** height of the map, pixels. */
+  get height(): number {
+    return this.map.getSize().y;
+  }
+
   get center(): [number, number] {
     const { lng, lat } = this.map.getCenter().wrap();
     return [lng, lat];
