@@ -6,6 +6,7 @@ ORT     := 1.29.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO      ?= go
 NPM     ?= npm
+PYTHON  ?= python3
 LDFLAGS := -s -w -X main.version=$(VERSION)
 KILLS   ?= 1000
 FUZZ    ?= 10s
@@ -52,8 +53,9 @@ test-web: web
 test-browser: build
 	bash .ci/browser-test
 
+# PYTHON is one with the packages of training/pyproject.toml (pip install -e 'training[dev]').
 test-training:
-	cd training && python3 -m pytest -q
+	cd training && PYTHONPATH=src $(PYTHON) -m pytest -q tests
 
 lint:
 	$(GO) vet ./...
