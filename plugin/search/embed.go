@@ -323,6 +323,10 @@ func (e *Engine) Fill(ctx context.Context, id string, t maptile.Tile, wait time.
 	if err != nil {
 		return Pending{}, err
 	}
+	if t.Z+1 < l.zooms[0] && l.bulk() != nil {
+		// A host that forbids bulk fetching is asked for what is looked at, not for the many tiles beneath it.
+		return l.pendingShare(t), nil
+	}
 	missing, total := l.missing(t, e.options.OnDemand)
 	p := Pending{Missing: len(missing), Total: total}
 	if total < 0 {

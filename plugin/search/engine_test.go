@@ -374,6 +374,21 @@ func TestForbiddenBulk(t *testing.T) {
 	}
 }
 
+// A look from far above asks a source that forbids bulk fetching for nothing; a look at the tiles themselves may.
+func TestForbiddenBulkFromAbove(t *testing.T) {
+	b := newBoard()
+	b.forbid = true
+	engine := openEngine(t, t.TempDir(), b, oneZoom)
+	far := at(0, 0).Parent().Parent().Parent()
+	p, err := engine.Fill(t.Context(), "board", far, time.Second)
+	if err != nil || b.asked.Load() != 0 || p.Missing == 0 {
+		t.Errorf("Fill from three zooms above = %+v, %v after %d fetches, want tiles missing after none", p, err, b.asked.Load())
+	}
+	if _, err := engine.Fill(t.Context(), "board", at(2, 3), 5*time.Second); err != nil || b.asked.Load() != 1 {
+		t.Errorf("Fill of one tile = %v after %d fetches, want one", err, b.asked.Load())
+	}
+}
+
 func TestSimilarAndClassify(t *testing.T) {
 	engine := openEngine(t, t.TempDir(), newBoard(), oneZoom)
 	if _, err := engine.Index(t.Context(), "board", search.IndexOptions{}); err != nil {
