@@ -105,6 +105,9 @@ var (
 	descRows     = desc("index_rows", "Tiles with an embedding.", "layer")
 	descBytes    = desc("index_bytes", "Bytes of the index on disk.", "layer")
 	descCorrupt  = desc("index_corrupt_blocks_total", "Damaged parts of the index found.", "layer")
+	descSegments = desc("index_segments", "Segment files of the index.", "layer")
+	descWAL      = desc("index_wal_bytes", "Bytes of the index's log.", "layer")
+	descDegraded = desc("index_degraded", "1 while the index cannot be written.", "layer")
 	descQueue    = desc("encode_queue_depth", "Pictures waiting for the encoder.", "class")
 	descBatches  = desc("encode_batches_total", "Runs of the model.", "kind")
 	descEncoded  = desc("encode_items_total", "Pictures and prompts embedded.", "kind")
@@ -132,6 +135,13 @@ func (m *engineMetrics) Collect(ch chan<- prometheus.Metric) {
 			gauge(descRows, float64(s.Embedded), id)
 			gauge(descBytes, float64(s.Bytes), id)
 			counter(descCorrupt, float64(s.Corrupt), id)
+			gauge(descSegments, float64(s.Segments), id)
+			gauge(descWAL, float64(s.WALBytes), id)
+			degraded := 0.
+			if m.parts.engine.WriteError(id) != nil {
+				degraded = 1
+			}
+			gauge(descDegraded, degraded, id)
 		}
 	}
 	var e encoder.Stats

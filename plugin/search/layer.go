@@ -150,6 +150,9 @@ type State struct {
 	Version  string         `json:"version"`
 	Corrupt  int            `json:"corrupt,omitempty"`
 	View     *ViewState     `json:"view,omitempty"`
+
+	Segments int   `json:"-"` // files of the index
+	WALBytes int64 `json:"-"` // of them the log's
 }
 
 // ViewState is the share of a box that is embedded, at the deepest index zoom.
@@ -171,6 +174,8 @@ func (e *Engine) State(id string, box *geo.BBox) (State, error) {
 		s.Total += l.total[i]
 		s.Bytes += st.Bytes
 		s.Corrupt += st.Corrupt
+		s.Segments += st.Segments
+		s.WALBytes += st.WALBytes
 	}
 	s.Embedded = min(s.Embedded, s.Total)
 	l.mu.Lock()
