@@ -23,7 +23,6 @@ import (
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/cache/index"
 	"github.com/tilescout/tilescout/encoder/encodertest"
-	"github.com/tilescout/tilescout/plugin"
 	"github.com/tilescout/tilescout/plugin/search"
 	"github.com/tilescout/tilescout/tileserver"
 	"github.com/tilescout/tilescout/tileserver/config"
@@ -47,7 +46,7 @@ func picture(c color.NRGBA) []byte {
 }
 
 // contractServer is the whole server over a layer in memory and an encoder that needs no library.
-func contractServer(t *testing.T) (*tileserver.Server, *parts) {
+func contractServer(t *testing.T, publicURL string) *tileserver.Server {
 	t.Helper()
 	tiles := map[maptile.Tile][]byte{}
 	for x := uint32(16); x < 20; x++ {
@@ -79,15 +78,18 @@ func contractServer(t *testing.T) (*tileserver.Server, *parts) {
 		t.Fatal(err)
 	}
 	cfg := config.Default()
+	cfg.PublicURL = publicURL
 	cfg.Layers = []config.Layer{{Spec: source.Spec{ID: "city", Source: "memory"}}}
 	cfg.Searches = []config.Search{{ID: "reds", Layer: "city", Q: []string{"red"}}}
 	p := &parts{sources: []source.Source{memory}, engine: engine, store: store}
-	p.plugin = plugin.New(engine, plugin.WithImagery("tiles/{layer}/{z}/{x}/{y}.jpg"), plugin.WithSearches(savedSearches(cfg)), plugin.WithContext(t.Context()))
+	if p.plugin, err = newPlugin(t.Context(), cfg, engine); err != nil {
+		t.Fatal(err)
+	}
 	server, err := p.server(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return server, p
+	return server
 }
 
 func contract(t *testing.T) *openapi3.T {
@@ -116,7 +118,7 @@ func path(route *mux.Route) string {
 // TestContractListsEveryRoute walks the router: what the server answers and what the document promises are one list.
 func TestContractListsEveryRoute(t *testing.T) {
 	doc := contract(t)
-	server, _ := contractServer(t)
+	server := contractServer(t, "")
 	served := map[string]bool{}
 	err := server.Router().Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
 		methods, err := route.GetMethods()
@@ -150,7 +152,7 @@ func TestContractListsEveryRoute(t *testing.T) {
 // TestContractHoldsForAnswers asks every operation of the document, rightly and wrongly, and validates what comes back.
 func TestContractHoldsForAnswers(t *testing.T) {
 	doc := contract(t)
-	server, _ := contractServer(t)
+	server := contractServer(t, "")
 	web := httptest.NewServer(server.Handler())
 	defer web.Close()
 	seen := map[string]bool{}
@@ -265,6 +267,20 @@ func TestContractHoldsForAnswers(t *testing.T) {
 			if !seen[m+" "+p] {
 				t.Errorf("%s %s is in the document and was not asked here", m, p)
 			}
+		}
+	}
+}
+
+// TestPublicURL: behind a proxy every absolute URL is the public one, the overlay's too.
+func TestPublicURL(t *testing.T) {
+	const public = "https://maps.example.org/scout"
+	web := httptest.NewServer(contractServer(t, public).Handler())
+	defer web.Close()
+	for _, path := range []string{"/tiles/city.json", "/overlay/city.json?q=red"} {
+		var doc struct{ Tiles []string }
+		getJSON(t, web.URL+path, &doc)
+		if len(doc.Tiles) == 0 || !strings.HasPrefix(doc.Tiles[0], public+"/") {
+			t.Errorf("%s names %v, want addresses under %s", path, doc.Tiles, public)
 		}
 	}
 }

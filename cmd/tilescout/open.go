@@ -18,6 +18,7 @@ import (
 	"github.com/tilescout/tilescout/geo"
 	"github.com/tilescout/tilescout/plugin"
 	"github.com/tilescout/tilescout/plugin/search"
+	"github.com/tilescout/tilescout/tileserver"
 	"github.com/tilescout/tilescout/tileserver/config"
 	"github.com/tilescout/tilescout/tileserver/source"
 	"github.com/tilescout/tilescout/tileserver/source/diskcache"
@@ -114,8 +115,10 @@ func (a *app) open(ctx context.Context, cfg config.Config, why purpose) (*parts,
 	err := a.openEngine(ctx, cfg, p, why)
 	switch {
 	case err == nil:
-		p.plugin = plugin.New(p.engine, plugin.WithImagery("tiles/{layer}/{z}/{x}/{y}.jpg"),
-			plugin.WithSearches(savedSearches(cfg)), plugin.WithContext(ctx))
+		if p.plugin, err = newPlugin(ctx, cfg, p.engine); err != nil {
+			p.close()
+			return nil, err
+		}
 	case why == forServing && ctx.Err() == nil && (errors.As(err, &noModel{}) || !errors.Is(err, tilescout.ErrBadInput)):
 		fmt.Fprintf(a.stderr, "tilescout: %s\ntilescout: tiles are served, search is not\n", oneLine(err))
 		p.degraded = append(p.degraded, "search")
@@ -125,6 +128,16 @@ func (a *app) open(ctx context.Context, cfg config.Config, why purpose) (*parts,
 		return nil, err
 	}
 	return p, nil
+}
+
+// newPlugin mounts prompts over the engine; its absolute URLs are those of the tile server.
+func newPlugin(ctx context.Context, cfg config.Config, engine *search.Engine) (*plugin.Plugin, error) {
+	address, err := tileserver.NewAddress(cfg.PublicURL, cfg.BasePath, cfg.TrustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	return plugin.New(engine, plugin.WithImagery("tiles/{layer}/{z}/{x}/{y}.jpg"), plugin.WithSearches(savedSearches(cfg)),
+		plugin.WithContext(ctx), plugin.WithBase(func(r *http.Request) string { return address.URL(r, "") })), nil
 }
 
 func (a *app) openSources(ctx context.Context, cfg config.Config, p *parts) error {
