@@ -36,4 +36,4 @@ def test_overrides_win_and_sizes_follow_the_epochs(tmp_path):
     path.write_text('name = "x"\nepochs = 3\nsizes = [[0.0, 96], [0.5, 128]]\n', encoding="utf-8")
     config = load(path, ["epochs=10", "lr=1"])
     assert (config.epochs, config.lr) == (10, 1.0)
-    assert [config.size_at(e) for e in range(10)] == [96] * 5 + [128] * 5
+    assert [config.size_at(e / 10) for e in range(10)] == [96] * 5 + [128] * 5

@@ -85,8 +85,9 @@ def test_masked_classes_do_not_compete():
 def test_same_class_captions_hardly_compete():
     x = torch.nn.functional.normalize(torch.ones(2, 4), dim=1)
     scale = torch.tensor(10.0)
-    apart = caption_loss(x, x, scale, torch.tensor([0, 1]), 0.01)
-    together = caption_loss(x, x, scale, torch.tensor([0, 0]), 0.01)
+    own = torch.eye(2, dtype=torch.bool)
+    apart = caption_loss(x, x, scale, torch.tensor([0, 1]), own, 0.01)
+    together = caption_loss(x, x, scale, torch.tensor([0, 0]), own, 0.01)
     assert together < 0.02 < apart
 
 

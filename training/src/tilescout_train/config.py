@@ -18,6 +18,7 @@ class Config:
     name: str
     seed: int = 1
     epochs: int = 20
+    minutes: float = 0.0  # > 0: the schedule follows the time spent in training, not the epochs
     threads: int = 2
     device: str = "cpu"
     bf16: bool = True
@@ -47,17 +48,19 @@ class Config:
     weight_decay: float = 5e-4
     text_lr: float = 1e-3
     text_weight_decay: float = 0.05
-    warmup: float = 1.0
+    warmup: float = 1.0  # epochs; with minutes: hundredths of the run
     ema: float = 0.998
-    sizes: tuple[tuple[float, int], ...] = ((0.0, 96), (0.6, 128))  # (share of epochs done, size)
+    sizes: tuple[tuple[float, int], ...] = ((0.0, 96), (0.6, 128))  # (share of the run done, size)
     label_smoothing: float = 0.1
     caption_weight: float = 0.4
-    same_class_weight: float = 0.1  # weight of same-class negatives in the caption loss
+    same_class_weight: float = 1.0  # weight of same-class negatives in the caption loss
+    hard_captions: bool = True  # a caption of another picture of the class is one more negative
 
     # augmentation
     crop_area: float = 0.5
     mix_probability: float = 0.5  # of a batch being mixed up or cut and mixed
-    mix_off: float = 0.8  # share of the epochs after which no batch is mixed
+    mosaic_share: float = 0.3  # of the mixed batches: quarters of four pictures side by side
+    mix_off: float = 0.8  # share of the run after which no batch is mixed
     colour: float = 0.3
     blur_probability: float = 0.15
     block_probability: float = 0.15  # JPEG-like 8x8 quantisation
@@ -69,6 +72,7 @@ class Config:
         """Refuse values that could only fail later."""
         checks = (
             (self.epochs >= 1, "epochs must be at least 1"),
+            (self.minutes >= 0, "minutes must not be negative"),
             (self.batch >= 2, "batch must be at least 2"),
             (0 <= self.painted_share <= 0.5, "painted_share must lie in 0..0.5"),
             (self.painted_share == 0 or bool(self.painted), "painted_share needs painted folders"),
@@ -83,9 +87,8 @@ class Config:
             if not holds:
                 raise ConfigError(text)
 
-    def size_at(self, epoch: int) -> int:
-        """Side of the training images in the given epoch."""
-        done = epoch / self.epochs
+    def size_at(self, done: float) -> int:
+        """Side of the training images when this share of the run is done."""
         return [size for start, size in self.sizes if done >= start - 1e-9][-1]
 
 

@@ -304,9 +304,11 @@ def photometric(x: Tensor, config: Config, g: torch.Generator) -> Tensor:
 
 
 def mix(
-    x: Tensor, target: Tensor, allowed: Tensor, g: torch.Generator
+    x: Tensor, target: Tensor, allowed: Tensor, g: torch.Generator, mosaic_share: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mixup (mostly light) or CutMix (even shares) of a batch with itself shuffled."""
+    """Mixup (mostly light), CutMix (even shares) or quarters of a batch with itself shuffled."""
+    if torch.rand(1, generator=g) < mosaic_share:
+        return _quarters(x, target, allowed, g)
     order = torch.randperm(len(x), generator=g)
     share = float(torch.rand(1, generator=g))
     if torch.rand(1, generator=g) < 0.5:
@@ -321,7 +323,32 @@ def mix(
             order, :, top : top + cut, left : left + cut
         ]
         share = 1 - cut * cut / (s * s)
-    mixed = target * share + target[order] * (1 - share)
-    usable = (target.sum(1) > 0) & (target[order].sum(1) > 0)
+    return x, *_blend(target, allowed, [torch.arange(len(x)), order], [share, 1 - share])
+
+
+def _quarters(
+    x: Tensor, target: Tensor, allowed: Tensor, g: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Parts of four pictures meet at one point, as where a tile's border cuts the scenes."""
+    s = x.shape[-1]
+    row, column = (int(torch.randint(s // 4, s - s // 4 + 1, (1,), generator=g)) for _ in range(2))
+    orders = [torch.arange(len(x))] + [torch.randperm(len(x), generator=g) for _ in range(3)]
+    out, shares = x.clone(), []
+    halves = ((slice(0, row), row), (slice(row, s), s - row))
+    columns = ((slice(0, column), column), (slice(column, s), s - column))
+    for order, ((down, high), (along, wide)) in zip(
+        orders, [(h, c) for h in halves for c in columns], strict=True
+    ):
+        out[:, :, down, along] = x[order][:, :, down, along]
+        shares.append(high * wide / (s * s))
+    return out, *_blend(target, allowed, orders, shares)
+
+
+def _blend(
+    target: Tensor, allowed: Tensor, orders: list[Tensor], shares: list[float]
+) -> tuple[Tensor, Tensor]:
+    """Target and allowed classes of a mixture; one part without a class leaves it out."""
+    mixed = sum(target[o] * share for o, share in zip(orders, shares, strict=True))
+    usable = torch.stack([target[o].sum(1) > 0 for o in orders]).all(0)
     mixed[~usable] = 0
-    return x, mixed, (allowed & allowed[order]) | (mixed > 0)
+    return mixed, torch.stack([allowed[o] for o in orders]).all(0) | (mixed > 0)

@@ -25,18 +25,21 @@ def class_loss(logits: Tensor, target: Tensor, allowed: Tensor, smoothing: float
 
 
 def caption_loss(
-    images: Tensor, texts: Tensor, scale: Tensor, group: Tensor, same_weight: float
+    images: Tensor, texts: Tensor, scale: Tensor, group: Tensor, same: Tensor, same_weight: float
 ) -> Tensor:
-    """Symmetric contrastive loss of images [N, D] against their captions [N, D].
+    """Symmetric contrastive loss of images [N, D] against texts [M, D], M >= N.
 
-    Negatives of the same group [N] (class) count only with same_weight: captions of one class are
-    often interchangeable.
+    Text i < N is image i's own caption; the rest are further negatives for the images. Negatives of
+    the same group [M] (class) count with same_weight; pairs in same [M, M] (bool) are one and the
+    same sentence and do not count.
     """
-    if len(images) < 2:
+    n = len(images)
+    if n < 2:
         return images.sum() * 0
-    logits = scale * images @ texts.T
-    same = group[:, None] == group[None, :]
-    same.fill_diagonal_(False)
-    logits = logits + same * math.log(same_weight)
-    target = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+    own = torch.eye(n, len(texts), dtype=torch.bool, device=images.device)
+    alike = (group[:n, None] == group[None, :]) & ~own
+    logits = scale * images @ texts.T + alike * math.log(same_weight)
+    logits = logits.masked_fill(same[:n] & ~own, -1e4)
+    target = torch.arange(n, device=images.device)
+    by_text = logits[:, :n].T
+    return (F.cross_entropy(logits, target) + F.cross_entropy(by_text, target)) / 2

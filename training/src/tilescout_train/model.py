@@ -140,10 +140,16 @@ class DualEncoder(nn.Module):
             config.dimension,
         )
         self.log_scale = nn.Parameter(torch.tensor(math.log(14.0)))
+        # Sentences of one class differ by little, so they need a steeper softmax than the classes.
+        self.log_caption_scale = nn.Parameter(torch.tensor(math.log(20.0)))
 
     def scale(self) -> Tensor:
-        """Logit scale, at most 100 as in CLIP."""
+        """Logit scale of the classes, at most 100 as in CLIP."""
         return self.log_scale.exp().clamp(max=100.0)
+
+    def caption_scale(self) -> Tensor:
+        """Logit scale of the captions, at most 100."""
+        return self.log_caption_scale.exp().clamp(max=100.0)
 
 
 def normalise(pixels: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from . import data, evaluate, text
 from .config import Config, load
 from .data import Scenes
-from .errors import DataError, TrainError
+from .errors import TrainError
 from .loss import caption_loss, class_loss
 from .model import Average, DualEncoder, normalise
 
@@ -50,6 +50,8 @@ class Trainer:
         self.average = Average(self.model, config.ema)
         self.random = torch.Generator().manual_seed(config.seed)
         self.epoch = 0
+        self.seconds = 0.0  # spent in training, over all starts of the run
+        self.started = time.monotonic()  # of the current epoch
         self.log: list[dict[str, Any]] = []
         self.image_optimiser, self.text_optimiser = self._optimisers()
         self.class_prompts = [
@@ -64,6 +66,10 @@ class Trainer:
         self.extra = [[tokenizer.encode(s)[0] for s in c] for c in scenes.extra_captions]
         self.real = torch.nonzero(~scenes.painted)[:, 0]
         self.painted = torch.nonzero(scenes.painted)[:, 0]
+        self.by_group: dict[int, list[int]] = {}
+        for i, (group, told) in enumerate(zip(scenes.group.tolist(), self.captions, strict=True)):
+            if told:
+                self.by_group.setdefault(group, []).append(i)
 
     def _optimisers(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
         decay, plain = [], []
@@ -74,7 +80,9 @@ class Trainer:
             [{"params": decay, "weight_decay": c.weight_decay}, {"params": plain}],
             lr=c.lr, momentum=0.9, nesterov=True,
         )
-        words = [*self.model.text.parameters(), self.model.log_scale]
+        words = [
+            *self.model.text.parameters(), self.model.log_scale, self.model.log_caption_scale
+        ]
         decay = [p for p in words if p.ndim > 1]
         plain = [p for p in words if p.ndim <= 1]
         texts = torch.optim.AdamW(
@@ -87,8 +95,9 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Everything that resuming needs."""
         return {
-            "epoch": self.epoch, "log": self.log, "model": self.model.state_dict(),
-            "ema": self.average.model.state_dict(), "ema_steps": self.average.steps,
+            "epoch": self.epoch, "seconds": self.seconds, "log": self.log,
+            "model": self.model.state_dict(), "ema": self.average.model.state_dict(),
+            "ema_steps": self.average.steps,
             "image_optimiser": self.image_optimiser.state_dict(),
             "text_optimiser": self.text_optimiser.state_dict(),
             "random": self.random.get_state(), "words": self.tokenizer.words,
@@ -98,17 +107,22 @@ class Trainer:
         """Continue from a checkpoint of this run."""
         self.start_from(state)
         self.epoch, self.log = state["epoch"], state["log"]
+        self.seconds = state.get("seconds", 0.0)
         self.average.steps = state["ema_steps"]
         self.image_optimiser.load_state_dict(state["image_optimiser"])
         self.text_optimiser.load_state_dict(state["text_optimiser"])
         self.random.set_state(state["random"])
 
     def start_from(self, state: dict[str, Any]) -> None:
-        """Take over the weights of another run with the same vocabulary."""
-        if state["words"] != self.tokenizer.words:
-            raise DataError("the checkpoint was trained with another vocabulary")
-        self.model.load_state_dict(state["model"])
-        self.average.model.load_state_dict(state["ema"])
+        """Take over the weights of another run; words that it did not have start afresh."""
+        old = {word: i for i, word in enumerate(state["words"])}
+        here = [i for i, w in enumerate(self.tokenizer.words) if w in old]
+        there = [old[self.tokenizer.words[i]] for i in here]
+        for model, weights in ((self.model, state["model"]), (self.average.model, state["ema"])):
+            table = model.state_dict()
+            words = table["text.token.weight"].clone()
+            words[here] = weights["text.token.weight"][there]
+            model.load_state_dict({**table, **weights, "text.token.weight": words})
         self.average.steps = state["ema_steps"]
 
     def save(self) -> None:
@@ -134,6 +148,33 @@ class Trainer:
         ids = [text.UNKNOWN if r < 0.02 else w for w, r in zip(ids, roll, strict=True) if r < 0.92]
         return ids or [text.UNKNOWN]
 
+    def _same_class(self, i: int) -> int:
+        """Draw a captioned picture of picture i's class."""
+        pool = self.by_group[int(self.scenes.group[i])]
+        return pool[self._choice(len(pool))]
+
+    @staticmethod
+    def _repeated(about: list[int], ids: list[list[int]]) -> Tensor:
+        """Bool [M, M]: sentences of one picture, or the same words in the same order."""
+        said: dict[tuple[int, ...], int] = {}
+        words = torch.tensor([said.setdefault(tuple(i), len(said)) for i in ids])
+        owner = torch.tensor(about)
+        return (words[:, None] == words[None, :]) | (owner[:, None] == owner[None, :])
+
+    def progress(self, batch: int, batches: int) -> float:
+        """Share of the run that is done, by time where the experiment has a budget of minutes."""
+        if self.config.minutes:
+            spent = self.seconds + time.monotonic() - self.started
+            return min(1.0, spent / (60 * self.config.minutes))
+        return (self.epoch + batch / batches) / self.config.epochs
+
+    @property
+    def finished(self) -> bool:
+        """Whether the schedule has come to its end."""
+        if self.config.minutes:
+            return self.seconds >= 60 * self.config.minutes
+        return self.epoch >= self.config.epochs
+
     def _prompts(self) -> list[list[int]]:
         """One prompt a class: the label itself half of the time, else any name."""
         return [
@@ -148,11 +189,14 @@ class Trainer:
         target, allowed = s.target[rows], s.allowed[rows]
         mixed = mixing and float(torch.rand(1, generator=g)) < c.mix_probability
         if mixed:
-            x, target, allowed = data.mix(x, target, allowed, g)
+            x, target, allowed = data.mix(x, target, allowed, g, c.mosaic_share)
         told = [] if mixed else [j for j, i in enumerate(rows.tolist()) if self.captions[i]]
         prompts = self._prompts()
         short = self.tokenizer.batch(prompts).to(self.device)
-        told_ids = [self._caption(int(rows[j])) for j in told]
+        about = rows[told].tolist() if told else []
+        if c.hard_captions:
+            about += [self._same_class(i) for i in about]
+        told_ids = [self._caption(i) for i in about]
         x, target, allowed = (t.to(self.device) for t in (x, target, allowed))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=c.bf16):
             classes = self.model.text(short).float()
@@ -165,8 +209,9 @@ class Trainer:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=c.bf16):
                 sentences = self.model.text(self.tokenizer.batch(told_ids).to(self.device))
             cap = caption_loss(
-                images[pick.to(self.device)], sentences.float(), scale,
-                s.group[rows[pick]].to(self.device), c.same_class_weight,
+                images[pick.to(self.device)], sentences.float(), self.model.caption_scale(),
+                s.group[about].to(self.device), self._repeated(about, told_ids).to(self.device),
+                c.same_class_weight,
             )
             loss = loss + c.caption_weight * cap
             parts["caption"] = float(cap.detach())
@@ -182,19 +227,27 @@ class Trainer:
         return parts
 
     def run_epoch(self) -> dict[str, Any]:
-        """One pass over the real pictures; painted ones fill their share of each batch."""
+        """One pass over the real pictures; painted ones fill their share of each batch.
+
+        A budget of minutes may end it early.
+        """
         c = self.config
-        size, mixing = c.size_at(self.epoch), self.epoch < c.mix_off * c.epochs
         painted = round(c.batch * c.painted_share) if len(self.painted) else 0
         order = self.real[torch.randperm(len(self.real), generator=self.random)]
         batches = [b for b in order.split(c.batch - painted) if len(b) >= 2]
         sums: dict[str, list[float]] = {}
         self.model.train()
-        start = time.monotonic()
-        bar = tqdm(batches, desc=f"epoch {self.epoch + 1}/{c.epochs} @{size}", disable=None)
+        self.started = time.monotonic()
+        size = c.size_at(self.progress(0, len(batches)))
+        mixing = self.progress(0, len(batches)) < c.mix_off
+        warmup = c.warmup * 0.01 if c.minutes else c.warmup / c.epochs
+        share, done, pictures = 0.0, 0, 0
+        bar = tqdm(batches, desc=f"epoch {self.epoch + 1} @{size}", disable=None)
         for i, rows in enumerate(bar):
-            progress = (self.epoch + i / len(batches)) / c.epochs
-            share = learning_rate(c, progress, c.warmup / c.epochs)
+            progress = self.progress(i, len(batches))
+            if progress >= 1:
+                break
+            share = learning_rate(c, progress, warmup)
             for optimiser, rate in (
                 (self.image_optimiser, c.lr), (self.text_optimiser, c.text_lr)
             ):
@@ -205,12 +258,16 @@ class Trainer:
                 rows = torch.cat([rows, self.painted[draw]])
             for k, v in self.step(rows, size, mixing).items():
                 sums.setdefault(k, []).append(v)
+            done, pictures = done + 1, pictures + len(rows)
+        seconds = time.monotonic() - self.started
+        self.seconds += seconds
         self.epoch += 1
-        seconds = time.monotonic() - start
         return {
             "epoch": self.epoch, "size": size, "seconds": round(seconds, 1),
-            "images_per_second": round(len(batches) * c.batch / seconds, 1),
-            "scale": round(float(self.model.scale().detach()), 2), "lr": round(c.lr * share, 5),
+            "batches": done, "images_per_second": round(pictures / seconds, 1),
+            "scale": round(float(self.model.scale().detach()), 2),
+            "caption_scale": round(float(self.model.caption_scale().detach()), 2),
+            "lr": round(c.lr * share, 5),
             **{k: round(sum(v) / len(v), 4) for k, v in sums.items()},
         }
 
@@ -254,9 +311,9 @@ def train(config: Config, base: Path) -> Path:
                           config.max_images, base / ".cache")
     trainer.folder.mkdir(parents=True, exist_ok=True)
     trainer.tokenizer.save(trainer.folder / "vocab.json")
-    while trainer.epoch < config.epochs:
+    while not trainer.finished:
         entry = trainer.run_epoch()
-        if trainer.epoch == config.epochs or trainer.epoch % config.evaluate_every == 0:
+        if trainer.finished or trainer.epoch % config.evaluate_every == 0:
             entry.update(trainer.figures(valid, base / config.scenes))
         trainer.log.append(entry)
         trainer.save()
