@@ -47,7 +47,7 @@ def test_folder_is_whole_and_int8(trained, base, tmp_path):
     assert torch.allclose(texts(["stadium"])[0], texts(["stadium", "a river"])[0], atol=1e-6)
     tokenizer.save(tmp_path / "vocab.json")
     export.write_golden(tmp_path, 32, tokenizer, images, texts)
-    export.write_model(tmp_path, config, 14.0, {"scale": 14.0})
+    export.write_model(tmp_path, config, "", 14.0, {"scale": 14.0})
     model_file = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
     assert model_file["image"]["sha256"] == data.file_digest(tmp_path / "image.onnx")
     golden = json.loads((tmp_path / "golden.json").read_text(encoding="utf-8"))

@@ -22,6 +22,8 @@ class Config:
     threads: int = 2
     device: str = "cpu"
     bf16: bool = True
+    model_id: str = "tilescout-aerial-2"  # of the exported folder
+    model_title: str = "Tilescout aerial scenes, second model"
     init: str = ""  # checkpoint whose weights (raw and EMA) the run starts from
 
     # data

@@ -1,7 +1,8 @@
 """Writes the model folder that the encoder loads: `python -m tilescout_train.export --config ...`.
 
-Takes the run's averaged weights, writes both towers as ONNX (int8, and float beside the run),
-the vocabulary, the background vocabulary, the calibration and golden vectors, and checks them.
+Takes the run's averaged weights, writes both towers as ONNX, the vocabulary, the background
+vocabulary, the calibration and golden vectors, and checks them. --out is the int8 folder; the same
+in float32 goes to `float` in the run's folder.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from .evaluate import EncodeImages, EncodeTexts
 from .model import DualEncoder
 from .train import CHECKPOINT
 
-MODEL_ID, TITLE = "tilescout-aerial-1", "Tilescout aerial scenes, first model"
 LICENCE = "trained on images whose terms are mostly not stated; see the model card"
 LIMIT_BYTES = 16_000_000
 
@@ -165,7 +165,10 @@ def write_graphs(
 
 
 def write_folder(config: Config, base: Path, out: Path) -> dict[str, Any]:
-    """Export the experiment's run to out and return the figures."""
+    """Export the experiment's run to out (int8) and to its own folder (float); return the figures.
+
+    The figures are those of the int8 folder on RSICD valid, which also fits both calibrations.
+    """
     run = base / "runs" / config.name
     root, size = base / config.scenes, config.evaluate_size
     torch.set_num_threads(config.threads)
@@ -173,30 +176,29 @@ def write_folder(config: Config, base: Path, out: Path) -> dict[str, Any]:
     concepts, aliases = text.load_concepts()
     training = data.load_set(root, "rsicd_train", concepts, config.stored_size, 512)
     valid = data.load_set(root, "rsicd_valid", concepts, config.stored_size, 0, base / ".cache")
-    write_graphs(model, tokenizer, training.pixels, size, out)
     whole = run / "float"
     whole.mkdir(exist_ok=True)
+    write_graphs(model, tokenizer, training.pixels, size, out)
     onnx.save(graph.image_graph(model, size), whole / "image.onnx")
     onnx.save(graph.text_graph(model, tokenizer.context, int8=False), whole / "text.onnx")
-    tokenizer.save(out / "vocab.json")
     entries = calibrate.background(concepts, aliases)
-    table = json.dumps({"version": 1, "concepts": entries}, ensure_ascii=False, indent=1)
-    (out / "concepts.json").write_text(table + "\n", encoding="utf-8")
-
-    images, texts = ort_encoders(out / "image.onnx", out / "text.onnx", tokenizer)
-    float_images, float_texts = ort_encoders(whole / "image.onnx", whole / "text.onnx", tokenizer)
-    figures = evaluate.report(images, texts, valid, root, size)
-    float_figures = evaluate.report(float_images, float_texts, valid, root, size)
-    vectors = evaluate.embed_images(images, valid.pixels, size)
-    float_vectors = evaluate.embed_images(float_images, valid.pixels, size)
-    block, behind = calibration_block(vectors, valid, texts, entries, concepts)
-    figures["calibration"] = behind
+    scale = float(model.scale().detach())
+    both = {}
+    for folder, suffix in ((whole, "-float"), (out, "")):
+        tokenizer.save(folder / "vocab.json")
+        table = json.dumps({"version": 1, "concepts": entries}, ensure_ascii=False, indent=1)
+        (folder / "concepts.json").write_text(table + "\n", encoding="utf-8")
+        images, texts = ort_encoders(folder / "image.onnx", folder / "text.onnx", tokenizer)
+        figures = evaluate.report(images, texts, valid, root, size)
+        vectors = evaluate.embed_images(images, valid.pixels, size)
+        block, figures["calibration"] = calibration_block(vectors, valid, texts, entries, concepts)
+        write_golden(folder, size, tokenizer, images, texts)
+        write_model(folder, config, suffix, scale, block)
+        figures["images_per_second"] = speed(images, size)
+        both[suffix] = (figures, vectors)
+    (float_figures, float_vectors), (figures, vectors) = both["-float"], both[""]
     figures["float_topk"] = float_figures["topk"]
     figures["int8_cosine"] = float(F.cosine_similarity(vectors, float_vectors).mean())
-    figures["interval_top1"] = evaluate.interval(figures["topk"][1], figures["n"])
-    figures["images_per_second"] = speed(images, size)
-    write_golden(out, size, tokenizer, images, texts)
-    write_model(out, config, float(model.scale().detach()), block)
     total = sum(p.stat().st_size for p in out.iterdir() if p.is_file())
     if total > LIMIT_BYTES:
         raise ExportError(f"the folder has {total} bytes, more than {LIMIT_BYTES}")
@@ -205,11 +207,13 @@ def write_folder(config: Config, base: Path, out: Path) -> dict[str, Any]:
     return figures
 
 
-def write_model(out: Path, config: Config, scale: float, block: dict[str, float]) -> None:
+def write_model(
+    out: Path, config: Config, suffix: str, scale: float, block: dict[str, float]
+) -> None:
     """Write model.json; it comes last, so that a folder without it is not taken for whole."""
     table = {
-        "format": 1, "id": MODEL_ID, "title": TITLE, "licence": LICENCE,
-        "dimension": config.dimension, "logitScale": round(scale, 4),
+        "format": 1, "id": config.model_id + suffix, "title": config.model_title,
+        "licence": LICENCE, "dimension": config.dimension, "logitScale": round(scale, 4),
         "image": {
             "file": "image.onnx", "sha256": data.file_digest(out / "image.onnx"),
             "input": "pixels", "output": "embedding", "dense": "dense",
