@@ -7,6 +7,7 @@ package source
 import (
 	"context"
 
+	"github.com/paulmach/orb"
 	"github.com/paulmach/orb/maptile"
 
 	"github.com/tilescout/tilescout"
@@ -55,4 +56,19 @@ const MaxZoom maptile.Zoom = 30
 // InGrid tells whether t exists in WebMercatorQuad at a zoom from least to most.
 func InGrid(t maptile.Tile, least, most maptile.Zoom) bool {
 	return t.Z <= MaxZoom && t.Z >= least && t.Z <= most && t.X < 1<<t.Z && t.Y < 1<<t.Z
+}
+
+// InBounds tells whether t has ground in one of bounds, in degrees; with none it always has.
+func InBounds(t maptile.Tile, bounds []orb.Bound) bool {
+	if len(bounds) == 0 {
+		return true
+	}
+	tile := t.Bound()
+	for _, b := range bounds {
+		// Touching edges share no ground.
+		if tile.Min.X() < b.Max.X() && tile.Max.X() > b.Min.X() && tile.Min.Y() < b.Max.Y() && tile.Max.Y() > b.Min.Y() {
+			return true
+		}
+	}
+	return false
 }

@@ -21,6 +21,14 @@ type Spec struct {
 	Attribution string `yaml:"attribution"` // shown on every map; required by most public services
 	Source      string `yaml:"source"`      // path, or URL template: https://host/{z}/{x}/{y}.png
 
+	Layer      string            `yaml:"layer"`      // of a WMTS or WMS; several of a WMS with commas between
+	Style      string            `yaml:"style"`      // of a WMTS or WMS, by name; "" means its default
+	MatrixSet  string            `yaml:"matrixSet"`  // of a WMTS; "" means the best one for web maps
+	Dimensions map[string]string `yaml:"dimensions"` // of a WMTS or WMS, by name: time, elevation; one that is not named has its default
+	Format     string            `yaml:"format"`     // of a WMTS or WMS: png, jpeg, webp or a media type; "" means the best one for imagery
+	CRS        string            `yaml:"crs"`        // asked of a WMS: EPSG:25832; "" means EPSG:3857 if there is one
+	Gutter     int               `yaml:"gutter"`     // of a WMS: pixels asked for round each tile and cut off, so that labels are whole; 0 means none for JPEG, else 16; -1 means none
+
 	Headers    map[string]string `yaml:"headers"`    // sent to the host of Source only; ${NAME} is expanded
 	Scheme     string            `yaml:"scheme"`     // xyz (default) or tms: rows counted from the south
 	Subdomains []string          `yaml:"subdomains"` // what {s} stands for; none means a, b, c
@@ -34,6 +42,7 @@ type Spec struct {
 	MaxConcurrency int           `yaml:"maxConcurrency"` // requests in flight; 0 means 8, or 2 for public volunteer-run hosts
 	MaxRPS         float64       `yaml:"maxRPS"`         // requests started per second; 0 means no limit
 	CacheTTL       time.Duration `yaml:"cacheTTL"`       // a tile is kept at least so long, whatever its headers say; 0 means as they say
+	AllowPrivate   bool          `yaml:"allowPrivate"`   // the host of Source is a name in a private network; an address written as such needs no leave
 	AllowBulk      bool          `yaml:"allowBulk"`      // the terms of the origin allow fetching whole areas, as indexing does
 	Permission     string        `yaml:"permission"`     // who permitted that in writing and when; openstreetmap.org needs it beside AllowBulk
 	TermsURL       string        `yaml:"termsURL"`       // the origin's terms of use, quoted in messages
@@ -64,6 +73,8 @@ func (s Spec) Validate() error {
 		return bad("maxConcurrency %d is not in 0 to 256", s.MaxConcurrency)
 	case s.MaxRPS < 0 || math.IsNaN(s.MaxRPS) || math.IsInf(s.MaxRPS, 0):
 		return bad("maxRPS %v is not a rate", s.MaxRPS)
+	case s.Gutter < -1 || s.Gutter > 256:
+		return bad("gutter %d is not in 0 to 256, nor -1 for none", s.Gutter)
 	case s.CacheTTL < 0:
 		return bad("cacheTTL %v is negative", s.CacheTTL)
 	}

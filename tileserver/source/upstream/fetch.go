@@ -1,7 +1,8 @@
-package xyz
+package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -13,9 +14,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/paulmach/orb/maptile"
-
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/internal/reject"
 	"github.com/tilescout/tilescout/tileserver/source"
 	"github.com/tilescout/tilescout/tileserver/source/diskcache"
 )
@@ -42,11 +42,11 @@ type failure struct {
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-// fetch asks the upstream for t, with the validators of known if that is not nil, and again where that may help.
-func (s *Source) fetch(ctx context.Context, t maptile.Tile, known *diskcache.Entry) (answer, error) {
+// fetch asks the upstream for r, with the validators of known if that is not nil, and again where that may help.
+func (s *Fetcher) fetch(ctx context.Context, r Request, known *diskcache.Entry) (answer, error) {
 	backoff := s.o.Backoff
 	for try := 1; ; try++ {
-		a, f := s.attempt(ctx, t, known)
+		a, f := s.attempt(ctx, r, known)
 		if f == nil {
 			return a, nil
 		}
@@ -77,7 +77,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // attempt makes one request, once host, rate and circuit allow it.
-func (s *Source) attempt(ctx context.Context, t maptile.Tile, known *diskcache.Entry) (answer, *failure) {
+func (s *Fetcher) attempt(ctx context.Context, r Request, known *diskcache.Entry) (answer, *failure) {
 	if err := s.blocked(); err != nil {
 		return answer{}, &failure{err: err}
 	}
@@ -106,7 +106,7 @@ func (s *Source) attempt(ctx context.Context, t maptile.Tile, known *diskcache.E
 	}
 	result := unknown
 	defer func() { s.host.done(time.Now(), result) }()
-	a, f := s.request(ctx, t, known)
+	a, f := s.request(ctx, r, known)
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 	case f != nil && f.retry && f.after == 0:
@@ -118,23 +118,23 @@ func (s *Source) attempt(ctx context.Context, t maptile.Tile, known *diskcache.E
 }
 
 // kind makes an end of the flight's own time an upstream failure: no caller set that limit.
-func (s *Source) kind(ctx context.Context, err error) error {
+func (s *Fetcher) kind(ctx context.Context, err error) error {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("no answer within %v: %w", s.o.TotalTimeout, tilescout.ErrUpstream)
 	}
 	return err
 }
 
-func (s *Source) request(ctx context.Context, t maptile.Tile, known *diskcache.Entry) (answer, *failure) {
+func (s *Fetcher) request(ctx context.Context, r Request, known *diskcache.Entry) (answer, *failure) {
 	fail := func(retry bool, format string, args ...any) (answer, *failure) {
 		err := fmt.Errorf(format+": %w", append(args, tilescout.ErrUpstream)...)
 		return answer{}, &failure{err: err, retry: retry, asked: true}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.template.URL(t), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL(), nil)
 	if err != nil {
-		return fail(false, "the template does not give a URL")
+		return fail(false, "there is no URL for this tile")
 	}
-	req.Header = s.header.Clone()
+	req.Header = s.client.header(req.URL.Host, acceptPictures)
 	if known != nil {
 		if known.ETag != "" {
 			req.Header.Set("If-None-Match", known.ETag)
@@ -144,12 +144,14 @@ func (s *Source) request(ctx context.Context, t maptile.Tile, known *diskcache.E
 		}
 	}
 	s.requests.Add(1)
-	resp, err := s.client.Do(req)
+	s.host.asked.Add(1)
+	resp, err := s.client.http.Do(req)
 	if err != nil {
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return answer{}, &failure{err: ctx.Err(), asked: true}
 		}
-		return fail(!errors.Is(err, errRedirect), "%s", plain(err, s.o))
+		_, refused := reject.Of(err)
+		return fail(!refused && !errors.Is(err, errRedirect), "%s", plain(err, s.o))
 	}
 	defer resp.Body.Close()
 
@@ -177,7 +179,7 @@ func (s *Source) request(ctx context.Context, t maptile.Tile, known *diskcache.E
 	default:
 		return fail(false, "upstream answered %d", code)
 	}
-	data, err := s.read(resp)
+	data, err := readBody(resp, int64(cmp.Or(max(s.o.Limits.MaxBytes, 0), maxTile)))
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return answer{}, &failure{err: ctx.Err(), asked: true}
@@ -188,6 +190,9 @@ func (s *Source) request(ctx context.Context, t maptile.Tile, known *diskcache.E
 	}
 	shape, err := source.Check(data, s.o.Limits)
 	if err != nil {
+		if text := exceptionText(data); text != "" {
+			return fail(false, "upstream says: %s", s.client.clean(text))
+		}
 		// Of the wrong kind for us here: it is the upstream that failed, not the caller's input.
 		return fail(false, "%s", strings.TrimSuffix(err.Error(), ": "+tilescout.ErrBadInput.Error()))
 	}
@@ -197,12 +202,10 @@ func (s *Source) request(ctx context.Context, t maptile.Tile, known *diskcache.E
 
 var errTooLarge = errors.New("the answer is too large")
 
-// read returns the body, up to the limit, unpacked if it is gzip although nobody asked for that.
-func (s *Source) read(resp *http.Response) ([]byte, error) {
-	most := int64(s.o.Limits.MaxBytes)
-	if most <= 0 {
-		most = 8 << 20
-	}
+const maxTile = 8 << 20 // bytes of a picture
+
+// readBody returns the body, up to most bytes, unpacked if it is gzip although nobody asked for that.
+func readBody(resp *http.Response, most int64) ([]byte, error) {
 	if resp.ContentLength > most {
 		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", errTooLarge, resp.ContentLength, most)
 	}

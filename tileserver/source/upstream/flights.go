@@ -1,18 +1,19 @@
-package xyz
+package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
-	"github.com/paulmach/orb/maptile"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/tilescout/tilescout"
 )
 
-var errClosed = fmt.Errorf("the source is closed: %w", tilescout.ErrUnavailable)
+// ErrClosed is the answer of a source after Close.
+var ErrClosed = fmt.Errorf("the source is closed: %w", tilescout.ErrUnavailable)
 
 // flights fetches equal tiles once. A flight has a context of its own, which ends with its time limit, with the last
 // caller who waits for it, or with close. The zero value is ready.
@@ -29,14 +30,20 @@ type flight struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	waiting int
+	lingers bool // waited for by itself: those who came first have been served something older
+	over    bool // its fetch has ended
 }
 
-func (f *flights) do(ctx context.Context, t maptile.Tile, limit time.Duration, fetch func(context.Context) (tilescout.Picture, error)) (tilescout.Picture, error) {
-	key := fmt.Sprintf("%d/%d/%d", t.Z, t.X, t.Y)
+// errPatience: the caller's patience is over, the flight goes on.
+var errPatience = errors.New("not there yet")
+
+// do returns what fetch returns; equal keys at the same time share one fetch. After patience, if that is not 0, it
+// returns errPatience and the fetch goes on without its callers.
+func (f *flights) do(ctx context.Context, key string, limit, patience time.Duration, fetch func(context.Context) (tilescout.Picture, error)) (tilescout.Picture, error) {
 	f.mu.Lock()
 	if f.closed {
 		f.mu.Unlock()
-		return tilescout.Picture{}, errClosed
+		return tilescout.Picture{}, ErrClosed
 	}
 	fl := f.wanted[key]
 	if fl == nil {
@@ -51,9 +58,11 @@ func (f *flights) do(ctx context.Context, t maptile.Tile, limit time.Duration, f
 	// Under the lock: nobody can end this flight between our joining its count and our joining the group.
 	ch := f.group.DoChan(key, func() (pic any, err error) {
 		if !f.start() {
-			return tilescout.Picture{}, errClosed
+			return tilescout.Picture{}, ErrClosed
 		}
 		defer f.running.Done()
+		f.took(fl)
+		defer f.landed(key, fl)
 		defer func() {
 			// Decoders read what strangers sent; a panic of theirs in this goroutine would end the program.
 			if r := recover(); r != nil {
@@ -64,12 +73,24 @@ func (f *flights) do(ctx context.Context, t maptile.Tile, limit time.Duration, f
 		defer cancel()
 		return fetch(limited)
 	})
+	if patience > 0 && !fl.lingers && !fl.over {
+		fl.lingers = true
+		fl.waiting++
+	}
 	f.mu.Unlock()
 	defer f.leave(key, fl)
 
+	var over <-chan time.Time
+	if patience > 0 {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		over = timer.C
+	}
 	select {
 	case r := <-ch:
 		return f.result(ctx, r)
+	case <-over:
+		return tilescout.Picture{}, errPatience
 	case <-ctx.Done():
 		return tilescout.Picture{}, ctx.Err()
 	}
@@ -82,7 +103,7 @@ func (f *flights) result(ctx context.Context, r singleflight.Result) (tilescout.
 	case ctx.Err() != nil:
 		return tilescout.Picture{}, ctx.Err()
 	case f.isClosed():
-		return tilescout.Picture{}, errClosed
+		return tilescout.Picture{}, ErrClosed
 	}
 	return tilescout.Picture{}, r.Err
 }
@@ -96,6 +117,23 @@ func (f *flights) start() bool {
 	}
 	f.running.Add(1)
 	return true
+}
+
+func (f *flights) took(fl *flight) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fl.over = false
+}
+
+// landed ends the flight's waiting for itself.
+func (f *flights) landed(key string, fl *flight) {
+	f.mu.Lock()
+	lingers := fl.lingers
+	fl.lingers, fl.over = false, true
+	f.mu.Unlock()
+	if lingers {
+		f.leave(key, fl)
+	}
 }
 
 // leave takes one caller off; the last one ends the flight, and whoever comes after starts a new one.

@@ -1,10 +1,13 @@
-package xyz
+package upstream
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -40,8 +43,8 @@ var publicHosts = []string{
 
 const osm = "openstreetmap.org"
 
-// hostName returns the name in a host of a template: without port, without brackets.
-func hostName(templateHost string) string {
+// HostName returns the name in a host of a template: without port, without brackets.
+func HostName(templateHost string) string {
 	if inside, ok := strings.CutPrefix(templateHost, "["); ok {
 		inside, _, _ = strings.Cut(inside, "]")
 		return inside
@@ -52,11 +55,12 @@ func hostName(templateHost string) string {
 
 func within(name, domain string) bool { return name == domain || strings.HasSuffix(name, "."+domain) }
 
-func isOSM(templateHost string) bool { return within(hostName(templateHost), osm) }
+// IsOSM tells whether a host serves the tiles of openstreetmap.org, whose policy asks for more than most.
+func IsOSM(templateHost string) bool { return within(HostName(templateHost), osm) }
 
 func isPublic(templateHost string) bool {
 	for _, domain := range publicHosts {
-		if within(hostName(templateHost), domain) {
+		if within(HostName(templateHost), domain) {
 			return true
 		}
 	}
@@ -66,7 +70,7 @@ func isPublic(templateHost string) bool {
 // get returns the state of one upstream; requests is used when it is asked for the first time.
 func (h *Hosts) get(templateHost string, requests int) *host {
 	switch {
-	case isOSM(templateHost):
+	case IsOSM(templateHost):
 		templateHost = osm // its subdomains are one service
 		requests = publicRequests
 	case requests > 0:
@@ -85,11 +89,63 @@ func (h *Hosts) get(templateHost string, requests int) *host {
 	return one
 }
 
+// HostStatus is the state of one upstream, for metrics.
+type HostStatus struct {
+	Host     string    // with * where a placeholder stands
+	Circuit  string    // closed: asked; open: left alone; half-open: one request tries
+	Until    time.Time // the circuit stays open, or the host asked for quiet; zero if neither
+	InFlight int       // requests on their way
+	Waiting  int       // for a free request
+	Requests int64     // sent since the start
+	Failed   int64     // of them without an answer, or with 5xx
+	Opened   int64     // times that the circuit broke
+	Stale    int64     // pictures shown from what is kept because the host failed or was slow
+}
+
+// Status returns the state of every upstream that has been asked for, by name.
+func (h *Hosts) Status() []HostStatus {
+	h.mu.Lock()
+	var list []*host
+	for _, one := range h.byName {
+		list = append(list, one)
+	}
+	h.mu.Unlock()
+	out := make([]HostStatus, 0, len(list))
+	now := time.Now()
+	for _, one := range list {
+		out = append(out, one.status(now))
+	}
+	slices.SortFunc(out, func(a, b HostStatus) int { return cmp.Compare(a.Host, b.Host) })
+	return out
+}
+
+func (h *host) status(now time.Time) HostStatus {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := HostStatus{
+		Host: h.name, Circuit: "closed", InFlight: h.inFlight, Waiting: h.waiting,
+		Requests: h.asked.Load(), Failed: h.failed, Opened: h.opened, Stale: h.stale.Load(),
+	}
+	switch {
+	case h.open.IsZero():
+	case now.Before(h.open):
+		s.Circuit, s.Until = "open", h.open
+	default:
+		s.Circuit = "half-open"
+	}
+	if now.Before(h.pause) && h.pause.After(s.Until) {
+		s.Until = h.pause
+	}
+	return s
+}
+
 // host is one upstream: its slots, its queue, and whether it is in a state to be asked.
 type host struct {
 	name  string
 	total *semaphore.Weighted
 	slots *semaphore.Weighted
+	asked atomic.Int64 // requests sent
+	stale atomic.Int64 // pictures shown from what is kept because the host failed
 
 	mu       sync.Mutex // guards all below
 	waiting  int
@@ -97,6 +153,9 @@ type host struct {
 	failures []time.Time // recent ones, oldest first
 	open     time.Time   // the circuit is open until then; zero when closed
 	trying   bool        // half-open: one request is on its way
+	inFlight int
+	failed   int64 // requests without an answer, or with 5xx
+	opened   int64 // times that the circuit broke
 }
 
 // The circuit breaker: after breakAfter failures within breakWithin, nothing is asked for breakFor, then one tile.
@@ -129,10 +188,18 @@ func (h *host) enter(ctx context.Context, wait time.Duration) (leave func(), err
 		h.slots.Release(1)
 		return nil, h.waited(ctx, wait)
 	}
+	h.count(1)
 	return func() {
+		h.count(-1)
 		h.total.Release(1)
 		h.slots.Release(1)
 	}, nil
+}
+
+func (h *host) count(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.inFlight += n
 }
 
 func (h *host) waited(ctx context.Context, wait time.Duration) error {
@@ -179,7 +246,9 @@ func (h *host) done(now time.Time, o outcome) {
 	case fine:
 		h.failures, h.open = h.failures[:0], time.Time{}
 	case failed:
+		h.failed++
 		if wasTrying {
+			h.opened++
 			h.open = now.Add(breakFor)
 			return
 		}
@@ -189,6 +258,7 @@ func (h *host) done(now time.Time, o outcome) {
 		}
 		if len(h.failures) == breakAfter && now.Sub(h.failures[0]) <= breakWithin {
 			h.failures, h.open = h.failures[:0], now.Add(breakFor)
+			h.opened++
 		}
 	}
 }

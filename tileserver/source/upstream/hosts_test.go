@@ -1,8 +1,9 @@
-package xyz
+package upstream
 
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"testing"
 	"time"
 
@@ -79,7 +80,12 @@ func TestOSMIsKeptSevenDays(t *testing.T) {
 		"https://tile.openstreetmap.org/{z}/{x}/{y}.png": 7 * 24 * time.Hour,
 		"https://h.example/{z}/{x}/{y}.png":              24 * time.Hour,
 	} {
-		s, err := Open(t.Context(), source.Spec{ID: "t", Source: template}, Options{})
+		c, err := NewClient(source.Spec{ID: "t"}, nil, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, _ := url.Parse(template)
+		s, err := c.NewFetcher(source.Spec{ID: "t"}, u.Host, "1")
 		if err != nil {
 			t.Fatal(err)
 		}

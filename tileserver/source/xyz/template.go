@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/tileserver/source"
+	"github.com/tilescout/tilescout/tileserver/source/upstream"
 )
 
 // Template makes the URL of a tile. Placeholders:
@@ -26,6 +28,7 @@ import (
 //
 // ${NAME} is replaced once, when the template is parsed.
 type Template struct {
+	text       string // as written
 	parts      []part
 	tms        bool
 	subdomains []string
@@ -46,16 +49,11 @@ type part struct {
 
 var (
 	hostLiteral = regexp.MustCompile(`^[A-Za-z0-9.\-:\[\]_]*$`)
-	// secretName is what a query parameter is called whose value is nobody else's business.
-	// It masks rather too much; identityName leaves out too little rather: who changes ?id= wants other tiles.
-	secretName   = regexp.MustCompile(`(?i)key|token|secret|sig|auth|pass|pwd|cred|session|^(s|st|se|sv|sp|sr|policy|expires|code|k|ak|sk|id|uid|user|client)$|access`)
+	// identityName leaves out too little rather than too much: who changes ?id= wants other tiles.
 	identityName = regexp.MustCompile(`(?i)^(.*[-_])?(api|access|subscription|auth)?[-_]?(key|token|secret|password|signature|sig)$`)
 )
 
 const maxTemplate = 4096 // bytes, after expansion
-
-// mask stands for a secret in everything that people see.
-const mask = "***"
 
 // ParseTemplate reads the template of spec. lookup gives the value of an environment variable; nil means that none is
 // set. All errors are ErrBadInput and hold no value of a variable.
@@ -68,7 +66,7 @@ func ParseTemplate(spec source.Spec, lookup func(string) (string, bool)) (*Templ
 }
 
 func parseTemplate(spec source.Spec, lookup func(string) (string, bool)) (*Template, error) {
-	t := &Template{tms: spec.Scheme == "tms", subdomains: spec.Subdomains}
+	t := &Template{text: spec.Source, tms: spec.Scheme == "tms", subdomains: spec.Subdomains}
 	if len(t.subdomains) == 0 {
 		t.subdomains = []string{"a", "b", "c"}
 	}
@@ -120,14 +118,14 @@ func (t *Template) split(text string, lookup func(string) (string, bool)) error 
 			if !ok {
 				return fmt.Errorf("${ without }")
 			}
-			value, err := Variable(name, lookup)
+			value, err := upstream.Variable(name, lookup)
 			if err != nil {
 				return err
 			}
 			if strings.ContainsAny(value, "{}# \t\r\n") {
 				return fmt.Errorf("the value of ${%s} holds a brace, # or white space", name)
 			}
-			t.addLiteral(value, mask)
+			t.addLiteral(value, upstream.Mask)
 			t.secrets = append(t.secrets, value)
 			i += len("${}") + len(name)
 		case rest[0] == '{':
@@ -236,10 +234,25 @@ func (t *Template) URL(tile maptile.Tile) string { return t.build(tile, false) }
 
 // Shown returns the address of tile as people may see it: variables and values of query parameters that look like
 // keys are masked.
-func (t *Template) Shown(tile maptile.Tile) string { return maskQuery(t.build(tile, true), secretName) }
+func (t *Template) Shown(tile maptile.Tile) string { return upstream.RedactURL(t.build(tile, true)) }
 
 // Host returns the host of the template, with * where a placeholder stands.
 func (t *Template) Host() string { return t.host }
+
+// Hosts returns every host that a URL of the template may have.
+func (t *Template) Hosts() []string {
+	var hosts []string
+	for x := range uint32(256) { // more than any list of subdomains
+		u, err := url.Parse(t.URL(maptile.Tile{X: x}))
+		if err == nil && !slices.Contains(hosts, u.Host) {
+			hosts = append(hosts, u.Host)
+		}
+		if !strings.Contains(t.host, "*") {
+			break
+		}
+	}
+	return hosts
+}
 
 func (t *Template) build(tile maptile.Tile, shown bool) string {
 	var b strings.Builder
@@ -291,7 +304,7 @@ func (t *Template) shownTemplate() string {
 			b.WriteString("{" + p.kind + "}")
 		}
 	}
-	return maskQuery(b.String(), identityName)
+	return upstream.MaskQuery(b.String(), identityName)
 }
 
 // quadkey returns Bing's name of a tile: one base-4 digit per zoom, bit of the column first in value, row second.
@@ -302,56 +315,4 @@ func quadkey(t maptile.Tile) string {
 		digits[i] = '0' + byte(t.X>>shift&1) + 2*byte(t.Y>>shift&1)
 	}
 	return string(digits)
-}
-
-// maskQuery masks the values of those query parameters of u whose names match.
-func maskQuery(u string, names *regexp.Regexp) string {
-	path, query, ok := strings.Cut(u, "?")
-	if !ok {
-		return u
-	}
-	pairs := strings.Split(query, "&")
-	for i, p := range pairs {
-		if name, value, ok := strings.Cut(p, "="); ok && names.MatchString(name) && !strings.Contains(value, "{") {
-			pairs[i] = name + "=" + mask
-		}
-	}
-	return path + "?" + strings.Join(pairs, "&")
-}
-
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-
-// Variable returns the value of an environment variable; that it is not set is an error which names it.
-func Variable(name string, lookup func(string) (string, bool)) (string, error) {
-	if !variableName.MatchString(name) {
-		return "", fmt.Errorf("${%s} is not the name of an environment variable", name)
-	}
-	if lookup != nil {
-		if value, ok := lookup(name); ok && value != "" {
-			return value, nil
-		}
-	}
-	return "", fmt.Errorf("environment variable %s is not set", name)
-}
-
-// Expand replaces every ${NAME} in text.
-func Expand(text string, lookup func(string) (string, bool)) (string, error) {
-	var b strings.Builder
-	for {
-		before, rest, ok := strings.Cut(text, "${")
-		b.WriteString(before)
-		if !ok {
-			return b.String(), nil
-		}
-		name, after, ok := strings.Cut(rest, "}")
-		if !ok {
-			return "", fmt.Errorf("${ without }")
-		}
-		value, err := Variable(name, lookup)
-		if err != nil {
-			return "", err
-		}
-		b.WriteString(value)
-		text = after
-	}
 }

@@ -1,0 +1,117 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/internal/reject"
+)
+
+// MaxDocument is the longest capabilities document or TileJSON that is read, in bytes.
+const MaxDocument = 10 << 20
+
+// ErrDocumentTooLarge: the document is longer than MaxDocument.
+var ErrDocumentTooLarge = reject.New("capabilities", "ErrDocumentTooLarge", "larger than 10 MiB")
+
+const acceptDocuments = "application/xml,text/xml,application/json;q=0.9,*/*;q=0.5"
+
+// Document is what an address answered.
+type Document struct {
+	Data []byte
+	URL  *url.URL // where it came from, after redirects
+}
+
+// Document fetches a document of at most MaxDocument bytes. ErrBadInput: the address must not be asked, is not there,
+// or answers more than that. ErrUpstream: the server failed, refused or was too slow; it is asked twice again.
+func (c *Client) Document(ctx context.Context, address string) (Document, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return Document{}, fmt.Errorf("not a URL: %w", ErrAddress) // its own error would quote it, keys and all
+	}
+	if err := c.CheckURL(u); err != nil {
+		return Document{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.o.TotalTimeout)
+	defer cancel()
+	backoff := c.o.Backoff
+	for try := 1; ; try++ {
+		d, retry, err := c.document(ctx, u)
+		if err == nil || !retry || try == maxTries || sleep(ctx, backoff) != nil {
+			return d, err
+		}
+		backoff *= 2
+	}
+}
+
+func (c *Client) document(ctx context.Context, u *url.URL) (d Document, retry bool, err error) {
+	shown := RedactURL(u.String())
+	fail := func(retry bool, kind error, format string, args ...any) (Document, bool, error) {
+		return Document{}, retry, fmt.Errorf("GET %s: "+format+": %w", append(append([]any{shown}, args...), kind)...)
+	}
+	// A document is worth a slot, not the breaker: it is asked for once, by somebody who waits for the reason.
+	h := c.o.Hosts.get(strings.ToLower(u.Host), 0)
+	leave, err := h.enter(ctx, c.o.QueueTimeout)
+	if err != nil {
+		return Document{}, false, err
+	}
+	defer leave()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return fail(false, ErrAddress, "no request")
+	}
+	req.Header = c.header(u.Host, acceptDocuments)
+	h.asked.Add(1)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return Document{}, false, ctx.Err()
+		}
+		if kind, ok := reject.Of(err); ok {
+			return fail(false, kind, "%s", strings.TrimSuffix(plain(err, c.o), ": "+kind.Text))
+		}
+		return fail(!errors.Is(err, errRedirect), tilescout.ErrUpstream, "%s", plain(err, c.o))
+	}
+	defer resp.Body.Close()
+	switch code := resp.StatusCode; {
+	case code == http.StatusOK:
+	case code == http.StatusUnauthorized, code == http.StatusForbidden:
+		return fail(false, tilescout.ErrUpstream, "the server refuses us with %d; does it want a key, in headers or in the URL?", code)
+	case code == http.StatusNotFound, code == http.StatusGone:
+		return fail(false, tilescout.ErrBadInput, "the server has no such document (%d)", code)
+	case code >= 500, code == http.StatusTooManyRequests:
+		return fail(retryAfter(resp.Header, time.Now()) <= c.o.Backoff, tilescout.ErrUpstream, "the server answered %d", code)
+	default:
+		return fail(false, tilescout.ErrUpstream, "the server answered %d", code)
+	}
+	data, err := readBody(resp, MaxDocument)
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return Document{}, false, ctx.Err()
+	case errors.Is(err, errTooLarge):
+		return fail(false, ErrDocumentTooLarge, "%v", err)
+	case err != nil:
+		return fail(true, tilescout.ErrUpstream, "the answer breaks off: %s", plain(err, c.o))
+	}
+	return Document{Data: data, URL: resp.Request.URL}, false, nil
+}
+
+var (
+	exceptionElement = regexp.MustCompile(`(?is)<(?:[a-z0-9_.-]+:)?(?:ServiceException|ExceptionText)\b[^>]*>(.*?)</`)
+	markup           = regexp.MustCompile(`<!\[CDATA\[|\]\]>|<[^>]*>`)
+)
+
+// exceptionText returns what a WMS or WMTS exception report says, "" where data is none.
+func exceptionText(data []byte) string {
+	m := exceptionElement.FindSubmatch(data[:min(len(data), 16<<10)])
+	if m == nil {
+		return ""
+	}
+	return strings.TrimSpace(markup.ReplaceAllString(string(m[1]), " "))
+}
