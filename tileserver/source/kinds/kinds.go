@@ -18,6 +18,7 @@ import (
 	"github.com/tilescout/tilescout/tileserver/source"
 	"github.com/tilescout/tilescout/tileserver/source/geotiff"
 	"github.com/tilescout/tilescout/tileserver/source/mbtiles"
+	"github.com/tilescout/tilescout/tileserver/source/pmtiles"
 	"github.com/tilescout/tilescout/tileserver/source/xyz"
 )
 
@@ -25,6 +26,7 @@ import (
 type Options struct {
 	XYZ     xyz.Options // share Hosts and Cache among all layers
 	MBTiles mbtiles.Options
+	PMTiles pmtiles.Options
 	GeoTIFF geotiff.Options
 }
 
@@ -56,6 +58,8 @@ func Open(ctx context.Context, spec source.Spec, o Options) (source.Source, erro
 		return opened(xyz.Open(ctx, spec, o.XYZ))
 	case MBTiles:
 		return opened(mbtiles.Open(ctx, spec, o.MBTiles))
+	case PMTiles:
+		return opened(pmtiles.Open(ctx, spec, o.PMTiles))
 	case GeoTIFF:
 		return opened(geotiff.OpenWith(ctx, spec.Source, spec.Info(), o.GeoTIFF))
 	}
@@ -120,7 +124,7 @@ func detectFile(path string) (Kind, error) {
 	if kind := sniff(head); kind != "" {
 		return kind, nil
 	}
-	return "", fmt.Errorf("source %s is %s; known are GeoTIFF (.tif), MBTiles and URL templates: %w", path, describe(head), tilescout.ErrBadInput)
+	return "", fmt.Errorf("source %s is %s; known are GeoTIFF (.tif), MBTiles, PMTiles and URL templates: %w", path, describe(head), tilescout.ErrBadInput)
 }
 
 func sniff(head []byte) Kind {

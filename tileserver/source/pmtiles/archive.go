@@ -1,0 +1,137 @@
+package pmtiles
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/cache"
+)
+
+// archive finds tiles in an object.
+type archive struct {
+	object Object
+	header header
+	root   directory
+	leaves *cache.Cache[section, directory]
+}
+
+// openArchive reads header and root directory, with one request where the object is remote.
+func openArchive(ctx context.Context, o Object, cacheBytes int64) (a *archive, head, root []byte, err error) {
+	first := make([]byte, min(o.Size(), rootEnd))
+	if err := read(ctx, o, first, 0); err != nil {
+		return nil, nil, nil, err
+	}
+	a = &archive{object: o, leaves: cache.New(cacheBytes, func(_ section, d directory) int { return d.size() })}
+	if a.header, err = parseHeader(first, o.Size()); err != nil {
+		return nil, nil, nil, err
+	}
+	r := a.header.root
+	if r.end() <= uint64(len(first)) {
+		root = first[r.offset:r.end()]
+	} else {
+		root = make([]byte, r.length) // at most maxRoot
+		if err := read(ctx, o, root, r.offset); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	if a.root, err = a.directory(root); err != nil {
+		return nil, nil, nil, fmt.Errorf("root directory: %w", err)
+	}
+	return a, first[:headerSize], root, nil
+}
+
+func (a *archive) directory(packed []byte) (directory, error) {
+	b, err := unpack(packed, a.header.internalCompression, maxDirectory, ErrDirectorySize)
+	if err != nil {
+		return nil, err
+	}
+	return parseDirectory(b, &a.header)
+}
+
+// leaf returns the leaf directory that e points to. Equal questions at the same time are one read.
+func (a *archive) leaf(ctx context.Context, e entry) (directory, error) {
+	key := section{e.offset, uint64(e.length)}
+	if d, ok := a.leaves.Peek(key); ok { // without the closure below, which would be garbage for each tile
+		return d, nil
+	}
+	return a.leaves.Get(ctx, key, func(ctx context.Context) (directory, error) {
+		if key.length > maxPacked {
+			return nil, fmt.Errorf("leaf directory of %d bytes, the limit is %d: %w", key.length, maxPacked, ErrDirectorySize)
+		}
+		packed := make([]byte, key.length)
+		if err := read(ctx, a.object, packed, a.header.leaves.offset+key.offset); err != nil {
+			return nil, err
+		}
+		d, err := a.directory(packed)
+		if err != nil {
+			return nil, fmt.Errorf("leaf directory at %d: %w", key.offset, err)
+		}
+		return d, nil
+	})
+}
+
+// find returns where the tile with an id lies in the tile data: ErrNotFound where there is none.
+func (a *archive) find(ctx context.Context, id uint64) (entry, error) {
+	d := a.root
+	for depth := 0; ; depth++ {
+		e, ok := d.find(id)
+		if !ok {
+			return entry{}, errNoTile
+		}
+		if e.run != runOfLeaf {
+			return e, nil
+		}
+		if depth == maxLeafDepth {
+			return entry{}, fmt.Errorf("more than %d levels: %w", maxLeafDepth, ErrLeafDepth)
+		}
+		var err error
+		if d, err = a.leaf(ctx, e); err != nil {
+			return entry{}, err
+		}
+	}
+}
+
+// edge returns the first or the last directory of tiles, going down one side.
+func (a *archive) edge(ctx context.Context, last bool) (directory, error) {
+	d := a.root
+	for depth := 0; ; depth++ {
+		e := d[0]
+		if last {
+			e = d[len(d)-1]
+		}
+		if e.run != runOfLeaf {
+			return d, nil
+		}
+		if depth == maxLeafDepth {
+			return nil, fmt.Errorf("more than %d levels: %w", maxLeafDepth, ErrLeafDepth)
+		}
+		var err error
+		if d, err = a.leaf(ctx, e); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// content returns the stored bytes of an entry, unpacked.
+func (a *archive) content(ctx context.Context, e entry) ([]byte, error) {
+	if e.length > maxTile {
+		return nil, fmt.Errorf("tile of %d bytes, the limit is %d: %w", e.length, maxTile, ErrTileSize)
+	}
+	data := make([]byte, e.length)
+	if err := read(ctx, a.object, data, a.header.tiles.offset+e.offset); err != nil {
+		return nil, err
+	}
+	compression := a.header.tileCompression
+	if len(data) > 1 && data[0] == 0x1f && data[1] == 0x8b {
+		compression = compressionGzip // some writers pack pictures and do not say so
+	} else if compression == compressionGzip {
+		compression = compressionNone // and some say so and do not
+	}
+	return unpack(data, compression, maxTile, ErrTileSize)
+}
+
+var (
+	errNoTile = fmt.Errorf("no such tile: %w", tilescout.ErrNotFound)
+	errClosed = fmt.Errorf("the source is closed: %w", tilescout.ErrUnavailable)
+)
