@@ -5,14 +5,23 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"image/png"
 	"strconv"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
-	"golang.org/x/image/webp"
 
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/internal/reject"
+)
+
+// The reasons for which a picture is refused. Each is a tilescout.ErrBadInput.
+var (
+	ErrNotPicture       = reject.New("picture", "ErrNotPicture", "neither PNG, JPEG nor WebP")
+	ErrPictureHeader    = reject.New("picture", "ErrPictureHeader", "the header cannot be read")
+	ErrPictureSize      = reject.New("picture", "ErrPictureSize", "too many pixels")
+	ErrPictureBytes     = reject.New("picture", "ErrPictureBytes", "too many bytes")
+	ErrPictureTruncated = reject.New("picture", "ErrPictureTruncated", "the picture is cut short")
+	ErrPictureScans     = reject.New("picture", "ErrPictureScans", "too many scans")
 )
 
 // HardMaxSide is the longest side of a picture, in pixels, that no setting exceeds.
@@ -60,7 +69,7 @@ func Sniff(data []byte) string {
 func Check(data []byte, l Limits) (Shape, error) {
 	l = l.withDefaults()
 	if len(data) > l.MaxBytes {
-		return Shape{}, fmt.Errorf("picture of %d bytes is over the limit of %d: %w", len(data), l.MaxBytes, tilescout.ErrBadInput)
+		return Shape{}, fmt.Errorf("picture of %d bytes is over the limit of %d: %w", len(data), l.MaxBytes, ErrPictureBytes)
 	}
 	shape, err := header(data)
 	if err != nil {
@@ -68,32 +77,32 @@ func Check(data []byte, l Limits) (Shape, error) {
 	}
 	if shape.Width < 1 || shape.Height < 1 || shape.Width > l.MaxSide || shape.Height > l.MaxSide {
 		return Shape{}, fmt.Errorf("%s of %d × %d pixels is not within 1 to %d a side: %w",
-			shape.MediaType, shape.Width, shape.Height, l.MaxSide, tilescout.ErrBadInput)
+			shape.MediaType, shape.Width, shape.Height, l.MaxSide, ErrPictureSize)
 	}
 	if !complete(data, shape.MediaType) {
-		return Shape{}, fmt.Errorf("%s of %d bytes is cut short: %w", shape.MediaType, len(data), tilescout.ErrBadInput)
+		return Shape{}, fmt.Errorf("%s of %d bytes: %w", shape.MediaType, len(data), ErrPictureTruncated)
 	}
 	return shape, nil
 }
 
 func header(data []byte) (Shape, error) {
 	shape := Shape{MediaType: Sniff(data)}
-	r := bytes.NewReader(data)
 	var err error
 	switch shape.MediaType {
 	case tilescout.PNG:
-		c, e := png.DecodeConfig(r)
-		shape.Width, shape.Height, err = c.Width, c.Height, e
+		shape.Width, shape.Height, err = headerPNG(data)
 	case tilescout.JPEG:
 		shape.Width, shape.Height, err = headerJPEG(data)
 	case tilescout.WebP:
-		c, e := webp.DecodeConfig(r)
-		shape.Width, shape.Height, err = c.Width, c.Height, e
+		shape.Width, shape.Height, err = headerWebP(data)
 	default:
-		return Shape{}, fmt.Errorf("%s is neither PNG, JPEG nor WebP: %w", Describe(data), tilescout.ErrBadInput)
+		return Shape{}, fmt.Errorf("%s: %w", Describe(data), ErrNotPicture)
 	}
-	if err != nil {
-		return Shape{}, fmt.Errorf("header of %s: %v: %w", shape.MediaType, err, tilescout.ErrBadInput)
+	switch {
+	case errors.Is(err, ErrPictureScans):
+		return Shape{}, fmt.Errorf("%s: %w", shape.MediaType, err)
+	case err != nil:
+		return Shape{}, fmt.Errorf("%s: %v: %w", shape.MediaType, err, ErrPictureHeader)
 	}
 	return shape, nil
 }
@@ -158,10 +167,16 @@ func segments(data []byte, yield func(marker byte, payload []byte) bool) int {
 	return -1
 }
 
+// maxScans of a JPEG: in a progressive one a scan of 20 bytes may walk over every pixel, so scans, not bytes, are the
+// work of decoding. Encoders write about ten.
+const maxScans = 64
+
+var errNoFrame = errors.New("no frame header")
+
 // headerJPEG reads the frame header (SOF0 to SOF2, what image/jpeg decodes). image/jpeg itself would allocate 13 KiB
 // for it, which is felt at thousands of tiles a second.
 func headerJPEG(data []byte) (width, height int, err error) {
-	err = errors.New("no frame header")
+	err = errNoFrame
 	segments(data, func(marker byte, p []byte) bool {
 		switch {
 		case marker >= 0xc0 && marker <= 0xc2:
@@ -170,6 +185,9 @@ func headerJPEG(data []byte) (width, height int, err error) {
 				return false
 			}
 			height, width, err = int(binary.BigEndian.Uint16(p[1:])), int(binary.BigEndian.Uint16(p[3:])), nil
+			if bytes.Count(data, []byte{0xff, 0xda}) > maxScans {
+				err = fmt.Errorf("more than %d: %w", maxScans, ErrPictureScans)
+			}
 			return false
 		case marker >= 0xc3 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc:
 			err = fmt.Errorf("frame type %d, which nobody decodes", marker-0xc0)
@@ -218,4 +236,12 @@ func Describe(data []byte) string {
 }
 
 // ETag returns a strong validator of data, without quotes: equal bytes, equal validator, wherever they come from.
-func ETag(data []byte) string { return fmt.Sprintf("%016x", xxhash.Sum64(data)) }
+func ETag(data []byte) string {
+	const digits = "0123456789abcdef"
+	var text [16]byte
+	sum := xxhash.Sum64(data)
+	for i := range text {
+		text[len(text)-1-i] = digits[sum>>(4*i)&15]
+	}
+	return string(text[:])
+}

@@ -158,3 +158,12 @@ func BenchmarkCheck(b *testing.B) {
 		})
 	}
 }
+
+// TestCheckAllocates nothing: it looks at each tile that is served.
+func TestCheckAllocates(t *testing.T) {
+	for mediaType, data := range encoded(t, 64, 64) {
+		if n := testing.AllocsPerRun(100, func() { _, _ = source.Check(data, source.Limits{}) }); n > 0 {
+			t.Errorf("Check(%s) allocates %v times", mediaType, n)
+		}
+	}
+}
