@@ -66,7 +66,7 @@ func (r raw) etag(k tileKey) string {
 
 // tile returns the answer of k, from the server's memory where it may, and says whether it was there.
 // ifNoneMatch lets it stop before a conversion: then the answer has an ETag that matches and no data.
-func (s *Server) tile(ctx context.Context, l *layer, k tileKey, ifNoneMatch string) (answer, bool, error) {
+func (s *site) tile(ctx context.Context, l *layer, k tileKey, ifNoneMatch string) (answer, bool, error) {
 	if l.Dynamic {
 		a, err := s.load(ctx, l, k, ifNoneMatch)
 		return a, false, err
@@ -91,9 +91,18 @@ func (s *Server) tile(ctx context.Context, l *layer, k tileKey, ifNoneMatch stri
 	return a, false, err
 }
 
+// held says whether k would be answered from memory.
+func (s *site) held(k tileKey) bool {
+	a, ok := s.tiles.Peek(k)
+	return ok && time.Now().Before(a.expires)
+}
+
+// weight is how many places a tile takes while it is made: one of 512 pixels is four of 256.
+func (k tileKey) weight() int { return max(1, k.size*k.size>>16) }
+
 // forget drops k if it is held and over its time. One at a time, so that of many callers who see it stale none
 // drops the load that the first of them has started.
-func (s *Server) forget(k tileKey) {
+func (s *site) forget(k tileKey) {
 	s.forgetting.Lock()
 	defer s.forgetting.Unlock()
 	if a, ok := s.tiles.Peek(k); ok && !time.Now().Before(a.expires) {
@@ -102,22 +111,19 @@ func (s *Server) forget(k tileKey) {
 }
 
 // load asks the source and makes the answer, inside the gates.
-func (s *Server) load(ctx context.Context, l *layer, k tileKey, ifNoneMatch string) (answer, error) {
+func (s *site) load(ctx context.Context, l *layer, k tileKey, ifNoneMatch string) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, loadLimit)
 	defer cancel()
-	g := s.render
-	if l.Remote || l.Dynamic {
-		g = s.fetch
-	}
-	if err := g.enter(ctx); err != nil {
+	class := l.class()
+	leave, err := s.admission.gates[class].enter(ctx, k.weight())
+	if err != nil {
 		return answer{}, err
 	}
+	defer leave()
 	began := time.Now()
 	src, err := l.fetch(ctx, k)
-	if g != s.render { // the network is done with, the processors are not
-		g.leave()
-	} else {
-		defer g.leave()
+	if class != Render { // the network is done with, the processors are not
+		leave()
 	}
 	s.metrics.source(l, time.Since(began), err)
 	if errors.Is(err, tilescout.ErrNotFound) {
@@ -126,6 +132,7 @@ func (s *Server) load(ctx context.Context, l *layer, k tileKey, ifNoneMatch stri
 		return a, err
 	}
 	if errors.Is(err, tilescout.ErrBadInput) { // in the file, not in the request
+		s.metrics.refused(err)
 		err = fmt.Errorf("%w: %s", tilescout.ErrUpstream, err.Error())
 	}
 	if err != nil {
@@ -142,11 +149,12 @@ func (s *Server) load(ctx context.Context, l *layer, k tileKey, ifNoneMatch stri
 	if ifNoneMatch != "" && matches(ifNoneMatch, a.etag) {
 		return a, nil
 	}
-	if g != s.render {
-		if err := s.render.enter(ctx); err != nil {
+	if class != Render {
+		leave, err := s.admission.gates[Render].enter(ctx, k.weight())
+		if err != nil {
 			return answer{}, err
 		}
-		defer s.render.leave()
+		defer leave()
 	}
 	if src.children != nil {
 		a.data, err = stitch(*src.children, k.mediaType, k.size)

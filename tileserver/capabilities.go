@@ -122,7 +122,7 @@ type tileMatrix struct {
 }
 
 // getCapabilities answers GetCapabilities. With a prompt (?q=…) each imagery layer is followed by one that shows where it matches.
-func (s *Server) getCapabilities(w http.ResponseWriter, r *http.Request) error {
+func (s *site) getCapabilities(w http.ResponseWriter, r *http.Request) error {
 	q, err := prompts(r)
 	if err != nil {
 		return err
@@ -138,6 +138,7 @@ func (s *Server) getCapabilities(w http.ResponseWriter, r *http.Request) error {
 	if len(carried) > 0 {
 		metadata += "?" + carried.Encode()
 	}
+	metadata = withKey(r, metadata)
 	doc := capabilities{
 		NS: "http://www.opengis.net/wmts/1.0", NSOWS: "http://www.opengis.net/ows/1.1", NSXLink: "http://www.w3.org/1999/xlink",
 		NSXSI:          "http://www.w3.org/2001/XMLSchema-instance",
@@ -155,11 +156,17 @@ func (s *Server) getCapabilities(w http.ResponseWriter, r *http.Request) error {
 		}
 		kvp += v.Encode() + "&"
 	}
+	if keyed := withKey(r, kvp); keyed != kvp {
+		kvp = strings.Replace(keyed, "?&", "?", 1) + "&"
+	}
 	for _, name := range []string{"GetCapabilities", "GetTile", "GetFeatureInfo"} {
 		doc.Operations = append(doc.Operations, operation{name, get{kvp, constraint{"GetEncoding", "KVP"}}})
 	}
 	deepest := maptile.Zoom(0)
 	for _, l := range s.order {
+		if !s.mayList(r, l) {
+			continue
+		}
 		doc.Layers = append(doc.Layers, s.wmtsLayer(r, l))
 		deepest = max(deepest, l.info.MaxZoom)
 		if len(carried) > 0 && s.semantic(l) {
@@ -175,9 +182,9 @@ func (s *Server) getCapabilities(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (s *Server) wmtsLayer(r *http.Request, l *layer) wmtsLayer {
+func (s *site) wmtsLayer(r *http.Request, l *layer) wmtsLayer {
 	out := wmtsLayer{
-		Title: l.info.Title, Abstract: strings.TrimSpace(l.info.Description + "\n" + plain(l.info.Attribution)),
+		Title: l.info.Title, Abstract: strings.TrimSpace(l.info.Description + "\n" + l.credit),
 		Box: newBox(l.bound), ID: l.info.ID,
 		Style: style{true, styleName, styleName}, Formats: l.formats(),
 		Link: matrixSetLink{Set: matrixSet},
@@ -191,19 +198,19 @@ func (s *Server) wmtsLayer(r *http.Request, l *layer) wmtsLayer {
 	for _, f := range infoFormats {
 		out.InfoFormats = append(out.InfoFormats, f.mediaType)
 		path := s.path(routeWMTSFeature, append(tile, "j", "{J}", "i", "{I}", "ext", f.ext)...)
-		out.Resources = append(out.Resources, resourceURL{f.mediaType, "FeatureInfo", s.URL(r, path)})
+		out.Resources = append(out.Resources, resourceURL{f.mediaType, "FeatureInfo", withKey(r, s.URL(r, path))})
 	}
 	// OpenLayers takes the first Format but the last tile template: the layer's own encoding is both.
 	formats := l.formats()
 	for i := len(formats) - 1; i >= 0; i-- {
 		path := s.path(routeWMTSTile, append(tile, "ext", extensionOf(formats[i]))...)
-		out.Resources = append(out.Resources, resourceURL{formats[i], "tile", withRev(s.URL(r, path), l.rev())})
+		out.Resources = append(out.Resources, resourceURL{formats[i], "tile", withKey(r, withRev(s.URL(r, path), l.rev()))})
 	}
 	return out
 }
 
 // wmtsMatches is the layer of matches of the prompts in carried.
-func (s *Server) wmtsMatches(r *http.Request, l *layer, carried url.Values) wmtsLayer {
+func (s *site) wmtsMatches(r *http.Request, l *layer, carried url.Values) wmtsLayer {
 	out := s.wmtsLayer(r, l)
 	out.ID = l.info.ID + matchesSuffix
 	out.Title = fmt.Sprintf("%s: %s", l.info.Title, strings.Join(carried["q"], ", "))
@@ -212,7 +219,7 @@ func (s *Server) wmtsMatches(r *http.Request, l *layer, carried url.Values) wmts
 	query := "?rev=" + url.QueryEscape(s.promptRev(l)) + "&" + carried.Encode()
 	path := s.path(routeWMTSTile, "layer", out.ID, "style", styleName, "tms", matrixSet,
 		"z", "{TileMatrix}", "y", "{TileRow}", "x", "{TileCol}", "ext", "png")
-	out.Resources = []resourceURL{{tilescout.PNG, "tile", s.URL(r, path) + query}}
+	out.Resources = []resourceURL{{tilescout.PNG, "tile", withKey(r, s.URL(r, path)+query)}}
 	return out
 }
 
@@ -254,7 +261,7 @@ func newMatrixSet(deepest maptile.Zoom) tileMatrixSet {
 }
 
 // rev is the revision of everything, for URLs that serve all layers.
-func (s *Server) rev() string {
+func (s *site) rev() string {
 	var all strings.Builder
 	for _, l := range s.order {
 		all.WriteString(l.info.ID + "=" + l.rev() + "/" + s.promptRev(l) + "\n")
@@ -262,7 +269,7 @@ func (s *Server) rev() string {
 	return shorten(all.String())
 }
 
-func (s *Server) anyDynamic() bool {
+func (s *site) anyDynamic() bool {
 	for _, l := range s.order {
 		if l.Dynamic {
 			return true

@@ -23,7 +23,7 @@ var infoFormats = []struct{ ext, mediaType string }{
 	{"json", "application/json"}, {"html", "text/html"}, {"txt", "text/plain"},
 }
 
-func (s *Server) getFeatureInfoKVP(w http.ResponseWriter, r *http.Request, kvp map[string]string) error {
+func (s *site) getFeatureInfoKVP(w http.ResponseWriter, r *http.Request, kvp map[string]string) error {
 	if err := require(kvp, "layer", "tilematrixset", "tilematrix", "tilerow", "tilecol", "i", "j"); err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (s *Server) getFeatureInfoKVP(w http.ResponseWriter, r *http.Request, kvp m
 }
 
 // getWMTSFeatureInfo answers by path: …/{row}/{column}/{J}/{I}.{ext}.
-func (s *Server) getWMTSFeatureInfo(w http.ResponseWriter, r *http.Request) error {
+func (s *site) getWMTSFeatureInfo(w http.ResponseWriter, r *http.Request) error {
 	v := mux.Vars(r)
 	p, err := s.place(r, true, v["layer"], v["style"], v["tms"], v["z"], v["y"], v["x"])
 	if err != nil {
@@ -53,7 +53,7 @@ func (s *Server) getWMTSFeatureInfo(w http.ResponseWriter, r *http.Request) erro
 	return fmt.Errorf("no feature info as .%s; there are .json, .html and .txt: %w", v["ext"], tilescout.ErrNotFound)
 }
 
-func (s *Server) sendFeatureInfo(w http.ResponseWriter, r *http.Request, p place, iText, jText, format string) error {
+func (s *site) sendFeatureInfo(w http.ResponseWriter, r *http.Request, p place, iText, jText, format string) error {
 	i, err1 := strconv.Atoi(iText)
 	j, err2 := strconv.Atoi(jText)
 	if err := errors.Join(err1, err2); err != nil {

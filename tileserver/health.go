@@ -16,12 +16,12 @@ type Readiness struct {
 }
 
 // getHealth answers /healthz: the process is alive, whatever else is.
-func (s *Server) getHealth(w http.ResponseWriter, _ *http.Request) {
+func (s *site) getHealth(w http.ResponseWriter, _ *http.Request) {
 	sendStatus(w, http.StatusOK, map[string]string{"status": "alive"})
 }
 
 // getReady answers /readyz. An upstream that fails does not change it: restarting us would not help.
-func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) {
+func (s *site) getReady(w http.ResponseWriter, _ *http.Request) {
 	var ready Readiness
 	if s.options.Ready != nil {
 		ready = s.options.Ready()
@@ -54,7 +54,7 @@ func sendStatus(w http.ResponseWriter, code int, doc any) {
 }
 
 // getOpenAPI answers /openapi.yaml.
-func (s *Server) getOpenAPI(w http.ResponseWriter, r *http.Request) error {
+func (s *site) getOpenAPI(w http.ResponseWriter, r *http.Request) error {
 	if len(s.options.OpenAPI) == 0 {
 		return fmt.Errorf("this build has no openapi.yaml: %w", tilescout.ErrNotFound)
 	}

@@ -3,6 +3,7 @@ package tileserver
 import (
 	"context"
 	"fmt"
+	"html"
 	"regexp"
 	"strings"
 	"time"
@@ -54,6 +55,8 @@ type layer struct {
 	info  tilescout.LayerInfo
 	bound orb.Bound // of info, clamped to the grid
 	sizer sizer     // nil if the source renders one size only
+	// credit is the attribution as plain text; in info it is sanitised HTML.
+	credit string
 }
 
 func newLayer(l Layer) (*layer, error) {
@@ -73,7 +76,8 @@ func newLayer(l Layer) (*layer, error) {
 	if info.Title == "" {
 		info.Title = info.ID
 	}
-	out := &layer{Layer: l, info: info, bound: clamp(info.Bound)}
+	info.Attribution = sanitize(info.Attribution)
+	out := &layer{Layer: l, info: info, bound: clamp(info.Bound), credit: html.UnescapeString(plain(info.Attribution))}
 	out.sizer, _ = l.Tiles.(sizer)
 	return out, nil
 }

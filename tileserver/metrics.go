@@ -12,6 +12,7 @@ import (
 
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/cache"
+	"github.com/tilescout/tilescout/internal/reject"
 )
 
 // metrics are those of SEC reference §9 that this package knows. Labels are from closed sets: route templates,
@@ -23,12 +24,15 @@ type metrics struct {
 	bytes      *prometheus.HistogramVec // route; bytes
 	inFlight   prometheus.Gauge
 	panics     prometheus.Counter
-	rejected   *prometheus.CounterVec   // class, reason
-	queueWait  *prometheus.HistogramVec // class; seconds
+	limited    prometheus.Counter
+	input      *prometheus.CounterVec   // format, error
 	sourceTime *prometheus.HistogramVec // layer, origin; seconds
 	tileBytes  *prometheus.CounterVec   // layer, origin
 	tileErrors *prometheus.CounterVec   // layer, kind
 }
+
+// secondBuckets are those of all times here.
+var secondBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
 // newMetrics registers with r, which others may have filled with their own; nil makes a new one.
 func newMetrics(r *prometheus.Registry, version string) *metrics {
@@ -38,23 +42,22 @@ func newMetrics(r *prometheus.Registry, version string) *metrics {
 	for _, c := range []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
 		_ = r.Register(c) // an error says that whoever made r has them already
 	}
-	seconds := []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 	m := &metrics{
 		registry: r,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tilescout_http_requests_total",
 			Help: "Requests answered."}, []string{"route", "method", "code"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "tilescout_http_request_duration_seconds",
-			Help: "Time to answer.", Buckets: seconds}, []string{"route", "method", "code"}),
+			Help: "Time to answer.", Buckets: secondBuckets}, []string{"route", "method", "code"}),
 		bytes: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "tilescout_http_response_size_bytes",
 			Help: "Size of bodies.", Buckets: prometheus.ExponentialBuckets(256, 4, 8)}, []string{"route"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "tilescout_http_in_flight", Help: "Requests being answered."}),
 		panics:   prometheus.NewCounter(prometheus.CounterOpts{Name: "tilescout_http_panics_total", Help: "Handlers that panicked."}),
-		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tilescout_admission_rejected_total",
-			Help: "Requests sent away by a full or slow queue."}, []string{"class", "reason"}),
-		queueWait: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "tilescout_admission_queue_wait_seconds",
-			Help: "Time in the queue of those admitted after waiting.", Buckets: seconds}, []string{"class"}),
+		limited: prometheus.NewCounter(prometheus.CounterOpts{Name: "tilescout_rate_limited_total",
+			Help: "Requests sent away because their client asks too much."}),
+		input: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tilescout_input_rejected_total",
+			Help: "Files, tiles and documents of strangers that were refused."}, []string{"format", "error"}),
 		sourceTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "tilescout_tile_source_duration_seconds",
-			Help: "Time a source took for a tile.", Buckets: seconds}, []string{"layer", "origin"}),
+			Help: "Time a source took for a tile.", Buckets: secondBuckets}, []string{"layer", "origin"}),
 		tileBytes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tilescout_tile_bytes_total",
 			Help: "Bytes of tiles sent."}, []string{"layer", "origin"}),
 		tileErrors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tilescout_tile_errors_total",
@@ -63,7 +66,7 @@ func newMetrics(r *prometheus.Registry, version string) *metrics {
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "tilescout_build_info", Help: "1; the version is in the label.",
 		ConstLabels: prometheus.Labels{"version": version}})
 	build.Set(1)
-	r.MustRegister(m.requests, m.duration, m.bytes, m.inFlight, m.panics, m.rejected, m.queueWait,
+	r.MustRegister(m.requests, m.duration, m.bytes, m.inFlight, m.panics, m.limited, m.input,
 		m.sourceTime, m.tileBytes, m.tileErrors, build)
 	return m
 }
@@ -103,6 +106,33 @@ func (m *metrics) source(l *layer, took time.Duration, err error) {
 		}
 	}
 	m.tileErrors.WithLabelValues(l.info.ID, kind).Inc()
+}
+
+// refused counts the reason for which input was refused, if err holds one.
+func (m *metrics) refused(err error) {
+	if kind, ok := reject.Of(err); ok {
+		m.input.WithLabelValues(kind.Format, kind.Name).Inc()
+	}
+}
+
+// forgetLayers drops what is labelled with layers that are gone.
+func (m *metrics) forgetLayers(old, now map[string]*layer) {
+	for id := range old {
+		if _, kept := now[id]; !kept {
+			gone := prometheus.Labels{"layer": id}
+			m.sourceTime.DeletePartialMatch(gone)
+			m.tileBytes.DeletePartialMatch(gone)
+			m.tileErrors.DeletePartialMatch(gone)
+		}
+	}
+}
+
+// class is what a tile of the layer costs first.
+func (l *layer) class() Class {
+	if l.Remote || l.Dynamic {
+		return Fetch
+	}
+	return Render
 }
 
 // origin is where a layer's tiles come from, for labels.

@@ -24,12 +24,8 @@ import (
 	"github.com/tilescout/tilescout/internal/problem"
 )
 
-const (
-	maxURL        = 8 << 10 // bytes of path and query
-	maxParameters = 32
-	// writeLimit is how long an answer may take to make and to send; a route that streams extends it itself.
-	writeLimit = 90 * time.Second
-)
+// policy is the Content-Security-Policy of all that is not the page: data, shown by a browser or not, runs nothing.
+const policy = "default-src 'none'; frame-ancestors 'none'"
 
 // entry is what one request becomes in the log and the metrics. Handlers add to it through the context.
 type entry struct {
@@ -38,6 +34,9 @@ type entry struct {
 	tile  string // "z/x/y"
 	cache string // "hit" or "miss" on tile routes
 	err   error
+
+	key    *Key   // that the request presented; nil if none
+	secret string // the key itself, if it came in the URL, to be carried on; never logged
 }
 
 type entryKey struct{}
@@ -54,20 +53,46 @@ func entryOf(r *http.Request) *entry {
 type recorder struct {
 	http.ResponseWriter
 	entry *entry
-	code  int // 0 until the header is written
-	bytes int64
+	// allowed is the Access-Control-Allow-Origin of an answer that pages may read; "" for none, "*" for any.
+	allowed string
+	code    int // 0 until the header is written
+	bytes   int64
 }
 
 func (w *recorder) WriteHeader(code int) {
 	if w.code == 0 && code >= 200 {
 		w.code = code
+		w.settle()
 	}
 	w.ResponseWriter.WriteHeader(code)
+}
+
+// settle corrects headers that a handler set without knowing who asked.
+func (w *recorder) settle() {
+	h := w.Header()
+	if w.entry.key != nil {
+		h.Set("Cache-Control", strings.Replace(h.Get("Cache-Control"), "public", "private", 1))
+		h.Set("Referrer-Policy", "no-referrer")
+	}
+	if w.code == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="tilescout"`)
+	}
+	switch {
+	case w.allowed == "*" || h.Get("Access-Control-Allow-Origin") == "":
+	case w.allowed == "":
+		h.Del("Access-Control-Allow-Origin")
+	default:
+		h.Set("Access-Control-Allow-Origin", w.allowed)
+	}
+	if w.allowed != "*" {
+		h.Add("Vary", "Origin")
+	}
 }
 
 func (w *recorder) Write(p []byte) (int, error) {
 	if w.code == 0 {
 		w.code = http.StatusOK
+		w.settle()
 	}
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
@@ -78,8 +103,7 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *recorder) NoteError(err error)         { w.entry.err = err }
 
 // middleware is around every route, found or not: identity, limits, headers, log, metrics, panics.
-func (s *Server) middleware(next http.Handler) http.Handler {
-	sampler := &sampler{limit: rate.NewLimiter(20, 40)}
+func (s *site) middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		e := &entry{route: "none"}
@@ -90,10 +114,15 @@ func (s *Server) middleware(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "strict-origin-when-cross-origin")
 		h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+		h.Set("Content-Security-Policy", policy)
 		h.Set("Access-Control-Allow-Origin", "*")
+		w.allowed = s.allowedOrigin(r)
+		if len(s.access.keys) > 0 {
+			h.Set("Vary", "Authorization, X-API-Key")
+		}
 		h.Set("Access-Control-Expose-Headers", "ETag, Link, Content-Crs, Retry-After, X-Request-Id, Tilescout-Pending")
 		// A recorder in a test has no deadline to set; the error says just that.
-		_ = http.NewResponseController(out).SetWriteDeadline(began.Add(writeLimit))
+		_ = http.NewResponseController(out).SetWriteDeadline(began.Add(s.options.Requests.AnswerTimeout))
 
 		s.metrics.inFlight.Inc()
 		defer func() {
@@ -110,23 +139,64 @@ func (s *Server) middleware(next http.Handler) http.Handler {
 			}
 			if w.code == 0 {
 				w.code = http.StatusOK
+				w.settle()
 			}
 			took := time.Since(began)
 			s.metrics.answered(e.route, r.Method, w.code, w.bytes, took)
-			if w.code >= 400 && w.code != http.StatusNotFound || sampler.take(e) {
+			if w.code >= 400 && w.code != http.StatusNotFound || s.sampler.take(e) {
 				s.logRequest(r, w, id, took)
 			}
 		}()
 
-		switch err := checkURL(r); {
-		case err != nil:
+		if err := s.atDoor(w, r, e); err != nil {
 			problem.Write(w, r, err)
-		case r.Method == http.MethodOptions:
-			preflight(w, r)
-		default:
-			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), entryKey{}, e)))
+			return
 		}
+		if r.Method == http.MethodOptions {
+			preflight(w, r)
+			return
+		}
+		if r.Body != nil && r.Body != http.NoBody {
+			r.Body = http.MaxBytesReader(w, r.Body, s.options.Requests.BodyBytes)
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), entryKey{}, e)))
 	})
+}
+
+// atDoor is what every request passes, whatever it asks for: the form of its URL, its client's budget, its key.
+func (s *site) atDoor(w http.ResponseWriter, r *http.Request, e *entry) error {
+	if err := s.checkURL(r); err != nil {
+		return err
+	}
+	if r.Method == http.MethodConnect { // its path is a host, which the router would redirect to
+		w.Header().Set("Allow", "GET, HEAD, OPTIONS")
+		return problem.WithStatus(http.StatusMethodNotAllowed, errors.New("this is no proxy"))
+	}
+	if r.Method == http.MethodOptions || r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
+		return nil
+	}
+	if err := s.charge(w, r, costAtHand); err != nil {
+		return err
+	}
+	var err error
+	if e.key, e.secret, err = s.access.identify(r); err != nil {
+		if limited := s.charge(w, r, costKey); limited != nil {
+			return limited
+		}
+		return err
+	}
+	return nil
+}
+
+// allowedOrigin is who may read the answer to r: everybody, or, where the operator lists origins, the one that asks.
+func (s *site) allowedOrigin(r *http.Request) string {
+	if len(s.origins) == 0 {
+		return "*"
+	}
+	if origin := r.Header.Get("Origin"); s.origins[origin] {
+		return origin
+	}
+	return ""
 }
 
 // sampler lets every line through at a quiet time and one tile in a hundred under load.
@@ -139,7 +209,7 @@ func (s *sampler) take(e *entry) bool {
 	return e.tile == "" || s.limit.Allow() || s.count.Add(1)%100 == 0
 }
 
-func (s *Server) logRequest(r *http.Request, w *recorder, id string, took time.Duration) {
+func (s *site) logRequest(r *http.Request, w *recorder, id string, took time.Duration) {
 	e := w.entry
 	attrs := []slog.Attr{
 		slog.String("req_id", id), slog.String("method", r.Method), slog.String("route", e.route),
@@ -189,7 +259,7 @@ func truncate(ip netip.Addr) string {
 
 var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9-]{8,64}$`)
 
-func (s *Server) requestID(r *http.Request) string {
+func (s *site) requestID(r *http.Request) string {
 	if id := r.Header.Get("X-Request-Id"); id != "" && requestIDPattern.MatchString(id) && s.address.fromTrusted(r) {
 		return id
 	}
@@ -198,17 +268,17 @@ func (s *Server) requestID(r *http.Request) string {
 	return hex.EncodeToString(b[:])
 }
 
-func checkURL(r *http.Request) error {
-	if len(r.RequestURI) > maxURL {
-		return problem.WithStatus(http.StatusRequestURITooLong, fmt.Errorf("the URL is longer than %d bytes: %w", maxURL, tilescout.ErrBadInput))
+func (s *site) checkURL(r *http.Request) error {
+	if most := s.options.Requests.URLBytes; len(r.RequestURI) > most {
+		return problem.WithStatus(http.StatusRequestURITooLong, fmt.Errorf("the URL is longer than %d bytes: %w", most, tilescout.ErrBadInput))
 	}
-	if strings.Count(r.URL.RawQuery, "&") >= maxParameters {
-		return fmt.Errorf("more than %d query parameters: %w", maxParameters, tilescout.ErrBadInput)
+	if most := s.options.Requests.Parameters; strings.Count(r.URL.RawQuery, "&") >= most {
+		return fmt.Errorf("more than %d query parameters: %w", most, tilescout.ErrBadInput)
 	}
 	return nil
 }
 
-// preflight answers OPTIONS. Nothing here depends on who asks, so every origin may.
+// preflight answers OPTIONS; which origins may is settled with every answer.
 func preflight(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, OPTIONS")

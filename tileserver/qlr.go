@@ -32,8 +32,8 @@ type qlrLayer struct {
 }
 
 // getQLR answers /qgis/{layer}.qlr: the imagery, and with ?q= the overlay and the matches above it.
-func (s *Server) getQLR(w http.ResponseWriter, r *http.Request) error {
-	l, err := s.layer(mux.Vars(r)["layer"])
+func (s *site) getQLR(w http.ResponseWriter, r *http.Request) error {
+	l, err := s.layer(r, mux.Vars(r)["layer"])
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (s *Server) getQLR(w http.ResponseWriter, r *http.Request) error {
 	base := qlrLayer{
 		Lon:         [4]float64{l.bound.Min[0], l.bound.Min[1], l.bound.Max[0], l.bound.Max[1]},
 		Merc:        [4]float64{merc.Min[0], merc.Min[1], merc.Max[0], merc.Max[1]},
-		Attribution: plain(l.info.Attribution), Opacity: 1,
+		Attribution: l.credit, Opacity: 1,
 	}
 	var layers []qlrLayer
 	if q = forQGIS(q); len(q) > 0 && s.semantic(l) {
@@ -54,6 +54,9 @@ func (s *Server) getQLR(w http.ResponseWriter, r *http.Request) error {
 		carried := url.Values{"q": q}
 		if not := forQGIS(r.URL.Query()["not"]); len(not) > 0 {
 			carried["not"] = not
+		}
+		if secret := entryOf(r).secret; secret != "" {
+			carried.Set("key", secret)
 		}
 		matches := base
 		matches.ID, matches.Name, matches.Type, matches.Provider = "matches", "Matches: "+name, "vector", "ogr"
@@ -68,7 +71,11 @@ func (s *Server) getQLR(w http.ResponseWriter, r *http.Request) error {
 	imagery := base
 	imagery.ID, imagery.Name, imagery.Type, imagery.Provider = "imagery", l.info.Title, "raster", "wms"
 	template, _, _ := strings.Cut(s.template(r, l), "?")
-	imagery.Source = xyzSource(template, url.Values{"rev": {l.rev()}}, int(l.info.MinZoom), int(l.info.MaxZoom))
+	query := url.Values{"rev": {l.rev()}}
+	if secret := entryOf(r).secret; secret != "" {
+		query.Set("key", secret)
+	}
+	imagery.Source = xyzSource(template, query, int(l.info.MinZoom), int(l.info.MaxZoom))
 	layers = append(layers, imagery)
 	for i := range layers {
 		// QGIS wants ids that differ between files too.
@@ -109,7 +116,7 @@ func forQGIS(prompts []string) []string {
 func xyzSource(template string, query url.Values, minZoom, maxZoom int) string {
 	u := template
 	sep := "?"
-	for _, name := range []string{"q", "not", "rev"} {
+	for _, name := range []string{"q", "not", "rev", "key"} {
 		for _, v := range query[name] {
 			u += sep + name + "=" + v
 			sep = "&"

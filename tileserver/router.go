@@ -24,7 +24,7 @@ const (
 )
 
 // routes builds the router. Path variables are wide on purpose: a handler that sees a wrong value can say what is wrong.
-func (s *Server) routes() (*mux.Router, error) {
+func (s *site) routes() (*mux.Router, error) {
 	router := mux.NewRouter()
 	router.Use(noteRoute)
 	page, err := newPage(s.options.Web, s.options.WebMissing)
@@ -55,8 +55,17 @@ func (s *Server) routes() (*mux.Router, error) {
 	get(routeQLR, "/qgis/{layer}.qlr", problem.Handler(s.getQLR))
 	get("health", "/healthz", http.HandlerFunc(s.getHealth))
 	get("ready", "/readyz", http.HandlerFunc(s.getReady))
-	get("metrics", "/metrics", s.metrics.handler())
+	if !s.fixed.elsewhere {
+		get("metrics", "/metrics", s.adminOnly(s.metrics.handler()))
+		router.Handle("/admin/reload", s.adminOnly(s.crossOrigin(problem.Handler(s.postReload)))).Methods(http.MethodPost).Name("reload")
+	}
 	get("openapi", "/openapi.yaml", problem.Handler(s.getOpenAPI))
+	own := map[string]bool{"page": true}
+	_ = router.Walk(func(route *mux.Route, _ *mux.Router, _ []*mux.Route) error {
+		own[route.GetName()] = true
+		return nil
+	})
+	router.Use(s.guardMounted(own), s.admit)
 	for _, register := range s.options.Register {
 		register(router)
 	}
@@ -65,7 +74,7 @@ func (s *Server) routes() (*mux.Router, error) {
 }
 
 // path returns the path of a named route. Values are escaped except for template variables like "{z}".
-func (s *Server) path(name string, pairs ...string) string {
+func (s *site) path(name string, pairs ...string) string {
 	u, err := s.router.Get(name).URLPath(pairs...)
 	if err != nil {
 		panic(err) // a wrong name or number of values in this package
@@ -85,14 +94,14 @@ func withRev(u, rev string, more ...string) string {
 }
 
 // stripBasePath takes the base path off. Health and metrics answer without it too: who asks them is on this side of the proxy.
-func (s *Server) stripBasePath(next http.Handler) http.Handler {
+func (s *site) stripBasePath(next http.Handler) http.Handler {
 	base := s.address.basePath
 	if base == "" {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics":
+		case r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics" || r.URL.Path == "/admin/reload":
 			next.ServeHTTP(w, r)
 		case r.URL.Path == base: // relative links of the page need the slash
 			http.Redirect(w, r, base+"/", http.StatusMovedPermanently)

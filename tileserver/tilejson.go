@@ -35,8 +35,8 @@ type tileJSON struct {
 }
 
 // getTileJSON answers /tiles/{layer}.json.
-func (s *Server) getTileJSON(w http.ResponseWriter, r *http.Request) error {
-	l, err := s.layer(mux.Vars(r)["layer"])
+func (s *site) getTileJSON(w http.ResponseWriter, r *http.Request) error {
+	l, err := s.layer(r, mux.Vars(r)["layer"])
 	if err != nil {
 		return err
 	}
@@ -53,12 +53,12 @@ func (s *Server) getTileJSON(w http.ResponseWriter, r *http.Request) error {
 }
 
 // template returns the absolute XYZ template of a layer with its current revision.
-func (s *Server) template(r *http.Request, l *layer) string {
-	return s.URL(r, "/"+s.relativeTemplate(l))
+func (s *site) template(r *http.Request, l *layer) string {
+	return withKey(r, s.URL(r, "/"+s.relativeTemplate(l)))
 }
 
 // relativeTemplate is template from the root of the server, for documents that lie there.
-func (s *Server) relativeTemplate(l *layer) string {
+func (s *site) relativeTemplate(l *layer) string {
 	path := s.path(routeTile, "layer", l.info.ID, "z", "{z}", "x", "{x}", "y", "{y}", "ext", extensionOf(l.mediaType()))
 	return withRev(strings.TrimPrefix(path, "/"), l.rev())
 }
@@ -93,26 +93,29 @@ type layerEntry struct {
 }
 
 // getLayers answers /layers: the layers in the order of the config.
-func (s *Server) getLayers(w http.ResponseWriter, r *http.Request) error {
+func (s *site) getLayers(w http.ResponseWriter, r *http.Request) error {
 	out := []layerEntry{}
 	none := map[string]any{"state": "unavailable", "zooms": []int{}, "embedded": 0, "total": 0}
 	for _, l := range s.order {
+		if !s.mayList(r, l) {
+			continue
+		}
 		b := l.bound
 		e := layerEntry{
 			ID: l.info.ID, Title: l.info.Title, Description: l.info.Description, Attribution: l.info.Attribution,
 			Bounds: [4]float64{b.Min[0], b.Min[1], b.Max[0], b.Max[1]}, Center: center(l),
-			MinZoom: int(l.info.MinZoom), MaxZoom: int(l.info.MaxZoom), Tiles: s.relativeTemplate(l), TileSize: 256,
+			MinZoom: int(l.info.MinZoom), MaxZoom: int(l.info.MaxZoom), Tiles: withKey(r, s.relativeTemplate(l)), TileSize: 256,
 			Format: extensionOf(l.mediaType()), Rev: l.rev(), Over: l.Over, Index: none,
 			Links: map[string]string{
 				"tiles":    s.template(r, l),
-				"tilejson": s.URL(r, s.path(routeTileJSON, "layer", l.info.ID)),
-				"wmts":     s.URL(r, s.path(routeWMTSDoc)),
-				"qgis":     s.URL(r, s.path(routeQLR, "layer", l.info.ID)),
+				"tilejson": withKey(r, s.URL(r, s.path(routeTileJSON, "layer", l.info.ID))),
+				"wmts":     withKey(r, s.URL(r, s.path(routeWMTSDoc))),
+				"qgis":     withKey(r, s.URL(r, s.path(routeQLR, "layer", l.info.ID))),
 			},
 		}
 		if s.semantic(l) {
-			e.Links["search"] = s.URL(r, "/search/"+l.info.ID)
-			e.Links["overlay"] = s.URL(r, "/overlay/"+l.info.ID+".json")
+			e.Links["search"] = withKey(r, s.URL(r, "/search/"+l.info.ID))
+			e.Links["overlay"] = withKey(r, s.URL(r, "/overlay/"+l.info.ID+".json"))
 			if s.options.State != nil {
 				if state := s.options.State(l.info.ID); state != nil {
 					e.Index = state
@@ -125,10 +128,10 @@ func (s *Server) getLayers(w http.ResponseWriter, r *http.Request) error {
 }
 
 // semantic says whether prompts can be asked over the layer: somebody mounted the routes, and it is imagery.
-func (s *Server) semantic(l *layer) bool { return len(s.options.Register) > 0 && l.Over == "" }
+func (s *site) semantic(l *layer) bool { return len(s.options.Register) > 0 && l.Over == "" }
 
 // promptRev is the revision of prompt answers over a layer.
-func (s *Server) promptRev(l *layer) string {
+func (s *site) promptRev(l *layer) string {
 	if s.options.Revision != nil {
 		return s.options.Revision(l.info.ID)
 	}

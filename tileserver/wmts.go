@@ -83,7 +83,7 @@ func writeException(w http.ResponseWriter, r *http.Request, err error) {
 
 // getWMTS answers /wmts in key-value pairs: names in any case, values as they are. Without any it gives the
 // capabilities, which GDAL asks for by the bare URL.
-func (s *Server) getWMTS(w http.ResponseWriter, r *http.Request) {
+func (s *site) getWMTS(w http.ResponseWriter, r *http.Request) {
 	wmtsHandler(func(w http.ResponseWriter, r *http.Request) error {
 		kvp := map[string]string{}
 		for name, values := range r.URL.Query() {
@@ -129,7 +129,7 @@ type place struct {
 }
 
 // place checks what the two encodings have in common. Values are those of the request.
-func (s *Server) place(r *http.Request, rest bool, layerID, style, set, matrix, row, column string) (place, error) {
+func (s *site) place(r *http.Request, rest bool, layerID, style, set, matrix, row, column string) (place, error) {
 	p := place{rest: rest}
 	missing := func(code, locator string, err error) (place, error) {
 		status := http.StatusBadRequest
@@ -139,7 +139,10 @@ func (s *Server) place(r *http.Request, rest bool, layerID, style, set, matrix, 
 		return place{}, &exception{code, locator, status, err}
 	}
 	id, matched := strings.CutSuffix(layerID, matchesSuffix)
-	l, err := s.layer(id)
+	l, err := s.layer(r, id)
+	if status := problem.Status(err); err != nil && (status == http.StatusUnauthorized || status == http.StatusForbidden) {
+		return place{}, err
+	}
 	if err == nil && matched && (!s.semantic(l) || !r.URL.Query().Has("q")) {
 		err = fmt.Errorf("%s needs a prompt: ?q=…: %w", layerID, tilescout.ErrNotFound)
 	}
@@ -174,7 +177,7 @@ func (s *Server) place(r *http.Request, rest bool, layerID, style, set, matrix, 
 	return p, nil
 }
 
-func (s *Server) getTileKVP(w http.ResponseWriter, r *http.Request, kvp map[string]string) error {
+func (s *site) getTileKVP(w http.ResponseWriter, r *http.Request, kvp map[string]string) error {
 	if err := require(kvp, "layer", "tilematrixset", "tilematrix", "tilerow", "tilecol"); err != nil {
 		return err
 	}
@@ -196,7 +199,7 @@ func (s *Server) getTileKVP(w http.ResponseWriter, r *http.Request, kvp map[stri
 }
 
 // getWMTSTile answers a tile by path, row before column.
-func (s *Server) getWMTSTile(w http.ResponseWriter, r *http.Request) error {
+func (s *site) getWMTSTile(w http.ResponseWriter, r *http.Request) error {
 	v := mux.Vars(r)
 	mediaType, err := mediaTypeOf(v["ext"])
 	if err != nil {
@@ -209,7 +212,7 @@ func (s *Server) getWMTSTile(w http.ResponseWriter, r *http.Request) error {
 	return s.sendPlace(w, r, p, mediaType)
 }
 
-func (s *Server) sendPlace(w http.ResponseWriter, r *http.Request, p place, mediaType string) error {
+func (s *site) sendPlace(w http.ResponseWriter, r *http.Request, p place, mediaType string) error {
 	if p.matches {
 		return s.forward(w, r, p)
 	}
@@ -223,7 +226,7 @@ func (s *Server) sendPlace(w http.ResponseWriter, r *http.Request, p place, medi
 }
 
 // forward answers a tile of matches by the overlay route that was mounted here, which alone knows prompts.
-func (s *Server) forward(w http.ResponseWriter, r *http.Request, p place) error {
+func (s *site) forward(w http.ResponseWriter, r *http.Request, p place) error {
 	query := url.Values{}
 	for _, name := range []string{"q", "not", "threshold", "style", "color", "opacity"} {
 		if v, ok := r.URL.Query()[name]; ok && (name != "style" || v[0] != styleName) && v[0] != "" {

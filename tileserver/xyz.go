@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 	"github.com/paulmach/orb/maptile"
@@ -14,9 +15,9 @@ import (
 )
 
 // getTile answers /tiles/{layer}/{z}/{x}/{y}[@2x].{ext}[?scheme=tms].
-func (s *Server) getTile(w http.ResponseWriter, r *http.Request) error {
+func (s *site) getTile(w http.ResponseWriter, r *http.Request) error {
 	v := mux.Vars(r)
-	l, err := s.layer(v["layer"])
+	l, err := s.layer(r, v["layer"])
 	if err != nil {
 		return err
 	}
@@ -44,13 +45,19 @@ func (s *Server) getTile(w http.ResponseWriter, r *http.Request) error {
 }
 
 // sendTile answers one tile. current says that the URL carries the revision that the layer has now.
-func (s *Server) sendTile(w http.ResponseWriter, r *http.Request, l *layer, t maptile.Tile, mediaType string, size int, current bool) error {
+func (s *site) sendTile(w http.ResponseWriter, r *http.Request, l *layer, t maptile.Tile, mediaType string, size int, current bool) error {
 	e := entryOf(r)
 	e.layer, e.tile = l.info.ID, fmt.Sprintf("%d/%d/%d", t.Z, t.X, t.Y)
 	if t.Z < l.info.MinZoom || t.Z > l.info.MaxZoom {
 		return fmt.Errorf("layer %s has zooms %d to %d, not %d: %w", l.info.ID, l.info.MinZoom, l.info.MaxZoom, t.Z, tilescout.ErrOutOfRange)
 	}
 	k := tileKey{layer: l.info.ID, version: l.info.Version, tile: t, mediaType: mediaType, size: size}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.options.Requests.TileTimeout))
+	if l.Dynamic || !s.held(k) {
+		if err := s.charge(w, r, costMade); err != nil {
+			return err
+		}
+	}
 	a, hit, err := s.tile(r.Context(), l, k, r.Header.Get("If-None-Match"))
 	if err != nil {
 		return err
