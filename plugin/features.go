@@ -35,6 +35,7 @@ func (p *Plugin) search(w http.ResponseWriter, r *http.Request) error {
 func (p *Plugin) Features(ctx context.Context, layer string, q Question) (*geojson.FeatureCollection, error) {
 	query := search.Query{
 		Layer: layer, Prompts: q.Prompts, Not: q.Not, Threshold: q.Threshold, Box: q.Box, Limit: q.Limit, Fill: true,
+		Detail: q.Detail,
 	}
 	var fc *geojson.FeatureCollection
 	var answer search.Answer
@@ -126,7 +127,7 @@ func (p *Plugin) areas(layer string, areas []search.Area) *geojson.FeatureCollec
 		}
 		f := geojson.NewFeature(g)
 		f.ID = tileID(a.Best)
-		f.Properties = p.tileProperties(layer, a.Best)
+		f.Properties = p.tileProperties(layer, a.Within)
 		f.Properties["score"] = round(a.ScoreMax, 4)
 		f.Properties["scoreMean"] = round(a.ScoreMean, 4)
 		f.Properties["rank"] = a.Rank

@@ -24,9 +24,9 @@ func (p *Plugin) overlayMVT(w http.ResponseWriter, r *http.Request) error {
 }
 
 // vectorTile is the matches at or above the threshold as MVT 2.1: layer "matches", polygons of index tiles
-// with score, rank and tile; feature ids are Morton codes.
+// (with detail, of their parts) with score, rank and tile; feature ids are Morton codes.
 func (p *Plugin) vectorTile(ctx context.Context, layer string, t maptile.Tile, q Question) ([]byte, error) {
-	scores, err := p.engine.Scores(ctx, layer, q.Prompts, q.Not)
+	scores, err := p.scores(ctx, layer, t, q)
 	if err != nil {
 		return nil, err
 	}

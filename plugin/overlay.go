@@ -87,7 +87,7 @@ const maxOverlayZoom = 24
 
 // render draws an overlay tile as PNG with an alpha channel.
 func (p *Plugin) render(ctx context.Context, layer string, t maptile.Tile, q Question) ([]byte, error) {
-	scores, err := p.engine.Scores(ctx, layer, q.Prompts, q.Not)
+	scores, err := p.scores(ctx, layer, t, q)
 	if err != nil {
 		return nil, err
 	}
@@ -104,10 +104,18 @@ func (p *Plugin) render(ctx context.Context, layer string, t maptile.Tile, q Que
 		d.line = color.NRGBA{q.Colour.R, q.Colour.G, q.Colour.B, d.line.A}
 	}
 	var looked func(maptile.Tile) bool
-	if q.Veil {
+	if q.Veil && !q.Detail {
 		looked = func(t maptile.Tile) bool { return p.engine.Looked(layer, t) }
 	}
 	return encodePNG(d, newField(scores, t, looked))
+}
+
+// scores are those of the tiles beneath t, or with detail of their parts.
+func (p *Plugin) scores(ctx context.Context, layer string, t maptile.Tile, q Question) (*search.Scores, error) {
+	if q.Detail {
+		return p.engine.Detail(ctx, layer, q.Prompts, q.Not, t)
+	}
+	return p.engine.Scores(ctx, layer, q.Prompts, q.Not)
 }
 
 // pngBuffers spares the garbage collector the compressor's tables, which outweigh the tile.

@@ -26,6 +26,7 @@ type Question struct {
 	Colour       color.NRGBA // alpha 0: the ramp
 	Opacity      float64
 	Veil         bool // hatch what nobody has looked at
+	Detail       bool // look into tiles: detail=patch
 	Rev          string
 }
 
@@ -80,6 +81,13 @@ func parseQuestion(r *http.Request) (Question, error) {
 		return q, err
 	}
 	q.Veil = v.Get("veil") == "1"
+	switch v.Get("detail") {
+	case "", "tile":
+	case "patch":
+		q.Detail = true
+	default:
+		return q, fmt.Errorf("detail %q: tile or patch: %w", v.Get("detail"), tilescout.ErrBadInput)
+	}
 	return q, nil
 }
 
@@ -138,6 +146,9 @@ func (q Question) values() url.Values {
 	}
 	if q.Colour.A != 0 {
 		v.Set("color", fmt.Sprintf("%02x%02x%02x", q.Colour.R, q.Colour.G, q.Colour.B))
+	}
+	if q.Detail {
+		v.Set("detail", "patch")
 	}
 	if q.Opacity != 1 {
 		v.Set("opacity", strconv.FormatFloat(q.Opacity, 'g', 3, 64))

@@ -40,6 +40,10 @@ type Options struct {
 	FillWorkers    int           // batches on their way to the encoder at once; 0 means 2
 	OnDemand       int           // missing tiles that one question may have embedded; 0 means 64
 	TileTimeout    time.Duration // for one tile's fetch, decode and encode; 0 means 40 s
+	CellCache      int64         // bytes of embeddings of the parts of tiles in memory; 0 means 32 MiB
+
+	// Dense opens the model's dense output, once, when somebody asks for the parts of tiles; nil means it has none.
+	Dense func(context.Context) (DenseEncoder, error)
 }
 
 func (o *Options) setDefaults() {
@@ -50,6 +54,7 @@ func (o *Options) setDefaults() {
 	o.FillWorkers = cmp.Or(o.FillWorkers, 2)
 	o.OnDemand = cmp.Or(o.OnDemand, 64)
 	o.TileTimeout = cmp.Or(o.TileTimeout, 40*time.Second)
+	o.CellCache = cmp.Or(o.CellCache, 32<<20)
 }
 
 // Engine embeds, scans, calibrates and ranks. It is safe for concurrent use.
@@ -62,6 +67,8 @@ type Engine struct {
 	embeddings *cache.Cache[tileKey, []float32]
 	scores     *cache.Cache[scoreKey, *Scores]
 	prompts    *cache.Cache[string, promptVector]
+	cells      *cache.Cache[tileKey, [][]float32]
+	dense      dense
 	fill       *filler
 
 	concepts conceptTable
@@ -89,6 +96,8 @@ func New(ctx context.Context, enc Encoder, store *index.Store, o Options) (*Engi
 	e.embeddings = cache.New(o.EmbeddingCache, func(_ tileKey, v []float32) int { return 4*len(v) + 96 })
 	e.scores = cache.New(o.ScoreCache, func(_ scoreKey, s *Scores) int { return s.size() })
 	e.prompts = cache.New(o.PromptCache, func(k string, p promptVector) int { return len(k) + 4*len(p.embedding) + 96 })
+	e.cells = cache.New(o.CellCache, func(_ tileKey, v [][]float32) int { return len(v)*(4*e.model.Dimension+24) + 96 })
+	e.dense.open = o.Dense
 	var err error
 	if e.concepts, err = e.loadConcepts(ctx); err != nil {
 		return nil, fmt.Errorf("search: embed the model's vocabulary: %w", err)

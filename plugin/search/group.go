@@ -17,9 +17,10 @@ type Area struct {
 	Rank      int
 	ScoreMax  float64
 	ScoreMean float64
-	AreaM2    float64   // of the tiles, on the ground
-	Peak      orb.Point // centre of the best tile
-	Best      maptile.Tile
+	AreaM2    float64      // of the tiles, on the ground
+	Peak      orb.Point    // centre of the best tile
+	Best      maptile.Tile // with detail a part of Within, a tile of a deeper zoom
+	Within    maptile.Tile // the index tile that holds Best
 }
 
 // growBy is how far below the seed threshold an area may grow.
@@ -56,13 +57,25 @@ func (e *Engine) Areas(ctx context.Context, q Query) ([]Area, Answer, error) {
 	}
 	value := map[maptile.Tile]float64{}
 	var tiles []maptile.Tile
-	scores.walk(bounds, geo.Ranges(bounds, scores.Zoom, 256), func(i int) {
-		if p := float64(scores.values[i]); p >= low && p > 0 && len(tiles) < maxCounted {
-			t := geo.FromMorton(scores.codes[i], scores.Zoom)
+	add := func(s *Scores, i int) {
+		if p := float64(s.values[i]); p >= low && p > 0 && len(tiles) < maxCounted {
+			t := geo.FromMorton(s.codes[i], s.Zoom)
 			tiles = append(tiles, t)
 			value[t] = p
 		}
-	})
+	}
+	indexZoom := scores.Zoom
+	if q.Detail && scores.Known {
+		parts, err := e.parts(ctx, l, x, scores, bounds, float32(low))
+		if err != nil {
+			return nil, a, err
+		}
+		for i := range parts.codes {
+			add(parts, i)
+		}
+	} else {
+		scores.walk(bounds, geo.Ranges(bounds, scores.Zoom, 256), func(i int) { add(scores, i) })
+	}
 	var out []Area
 	for _, part := range geo.Components(tiles) {
 		area := Area{Tiles: part}
@@ -79,6 +92,7 @@ func (e *Engine) Areas(ctx context.Context, q Query) ([]Area, Answer, error) {
 			continue
 		}
 		area.Peak = geo.Bound(area.Best).Center()
+		area.Within = geo.FromMorton(geo.Morton(area.Best)>>(2*(area.Best.Z-indexZoom)), indexZoom)
 		out = append(out, area)
 	}
 	slices.SortStableFunc(out, func(a, b Area) int {

@@ -24,6 +24,7 @@ type Query struct {
 	Box       *geo.BBox // nil means the whole layer
 	Limit     int       // 0 means 100
 	Fill      bool      // embed missing tiles of the box first, within the engine's bound
+	Detail    bool      // areas follow the parts of tiles that match, where the model tells them apart
 }
 
 // MaxLimit bounds the matches of one answer.
