@@ -109,28 +109,3 @@ func unpackBits(src, dst []byte) error {
 	}
 	return nil
 }
-
-// undoPredictor turns differences between neighbouring pixels of a row back into samples of 8 bits
-// (TIFF 6.0, section 14).
-func undoPredictor(pix []byte, rowBytes, samples int) {
-	for ; len(pix) >= rowBytes && rowBytes > 0; pix = pix[rowBytes:] {
-		row := pix[:rowBytes]
-		for i := samples; i < len(row); i++ {
-			row[i] += row[i-samples]
-		}
-	}
-}
-
-// unpack spreads samples of 1, 2 or 4 bits, rows padded to bytes, to one byte each.
-func unpack(src []byte, rowBytes, width, rows, bits int) []byte {
-	out := make([]byte, width*rows)
-	mask := byte(1<<bits - 1)
-	for y := range rows {
-		row := src[y*rowBytes : (y+1)*rowBytes]
-		for x := range width {
-			bit := x * bits
-			out[y*width+x] = row[bit>>3] >> (8 - bits - bit&7) & mask
-		}
-	}
-	return out
-}

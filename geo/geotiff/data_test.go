@@ -51,6 +51,11 @@ func openBytes(b []byte) (*geotiff.File, error) {
 // openData opens a shared test picture with the files beside it.
 func openData(t testing.TB, name string) *geotiff.File {
 	t.Helper()
+	return openDataWith(t, name, geotiff.Options{})
+}
+
+func openDataWith(t testing.TB, name string, o geotiff.Options) *geotiff.File {
+	t.Helper()
 	path := dataFile(t, name)
 	read := func(path string) []byte {
 		b, err := os.ReadFile(path)
@@ -59,7 +64,6 @@ func openData(t testing.TB, name string) *geotiff.File {
 		}
 		return b
 	}
-	var o geotiff.Options
 	for ext, side := range map[string]**geotiff.Sidecar{".ovr": &o.Overviews, ".msk": &o.Mask} {
 		if _, err := os.Stat(path + ext); err == nil {
 			b := read(path + ext)
@@ -160,18 +164,78 @@ func TestPixelsOfRealFiles(t *testing.T) {
 	}
 }
 
+// TestValuesOfRealFiles: samples of more than 8 bits are kept whole, and placed and shown as any others.
+func TestValuesOfRealFiles(t *testing.T) {
+	for _, c := range []struct {
+		file     string
+		col, row int
+		want     []float64
+		lon, lat float64
+		west     float64 // of the bound
+		east     float64 // above 180 across that meridian
+		visible  bool
+	}{
+		{"cog/landsat_uint16_3band_32617.tif", 127, 129, []float64{7544, 8822, 9937}, -80.0739928, 33.1740573, -81.30852, -78.81735, true},
+		{"cog/dateline_32660_uint16.tif", 1162, 1177, []float64{23826}, 179.7032642, 51.6884730, 178, 181.5, true},
+		{"geotiff/inverted_lat_4326.tif", 360, 180, []float64{-9999}, 0.25, 0.25, -180, 180, false},
+	} {
+		t.Run(filepath.Base(c.file), func(t *testing.T) {
+			f := openData(t, c.file)
+			in := f.Info()
+			one := image.Rect(c.col, c.row, c.col+1, c.row+1)
+			for b, want := range c.want {
+				got, err := f.Values(context.Background(), 0, b+1, one)
+				if err != nil || got[0] != want {
+					t.Errorf("Values(band %d) = %v, %v; want %v", b+1, got, err, want)
+				}
+			}
+			lon, lat := in.CRS.Inverse(in.Transform.Apply(float64(c.col)+0.5, float64(c.row)+0.5))
+			if math.Abs(lon-c.lon) > 2e-7 || math.Abs(lat-c.lat) > 2e-7 {
+				t.Errorf("pixel lies at %.7f, %.7f, want %.7f, %.7f", lon, lat, c.lon, c.lat)
+			}
+			if math.Abs(in.Bound.Min[0]-c.west) > 0.5 || math.Abs(in.Bound.Max[0]-c.east) > 0.5 {
+				t.Errorf("Bound = %v, want about %v to %v east", in.Bound, c.west, c.east)
+			}
+			img, err := f.Pixels(context.Background(), 0, one)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p := img.NRGBAAt(c.col, c.row); (p.A == 255) != c.visible {
+				t.Errorf("pixel shows %v, visible: want %v", p, c.visible)
+			} else if c.visible {
+				for i, v := range c.want {
+					r := in.Stretch[i]
+					if shown := float64([]byte{p.R, p.G, p.B}[i]); math.Abs(shown-(v-r.Min)/(r.Max-r.Min)*255) > 1 {
+						t.Errorf("sample %v in %v shows %v", v, r, shown)
+					}
+				}
+			}
+			out, err := f.Render(context.Background(), in.Mercator, 64, 64, geotiff.Bilinear)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			for k := 3; k < len(out.Pix); k += 4 {
+				if out.Pix[k] > 0 {
+					n++
+				}
+			}
+			if (n > 500) != c.visible {
+				t.Errorf("%d of 4096 pixels of the whole file are visible", n)
+			}
+		})
+	}
+}
+
 func TestRefusedRealFiles(t *testing.T) {
 	for name, want := range map[string]struct {
 		kind error
 		text string
 	}{
-		"cog/landsat_uint16_3band_32617.tif": {geotiff.ErrUnsupported, "16 bits"},
-		"cog/dateline_32660_uint16.tif":      {geotiff.ErrUnsupported, "16 bits"},
-		"geotiff/inverted_lat_4326.tif":      {geotiff.ErrUnsupported, "float"},
-		"broken/old_style_jpeg.tif":          {geotiff.ErrUnsupported, "old-style JPEG"},
-		"broken/bomb_65535_samples.tif":      {tilescout.ErrBadInput, ""},
-		"broken/truncated.png":               {geotiff.ErrNotTIFF, "not a TIFF"},
-		"mbtiles/world_map_jpg.mbtiles":      {geotiff.ErrNotTIFF, "not a TIFF"},
+		"broken/old_style_jpeg.tif":     {geotiff.ErrUnsupported, "old-style JPEG"},
+		"broken/bomb_65535_samples.tif": {tilescout.ErrBadInput, ""},
+		"broken/truncated.png":          {geotiff.ErrNotTIFF, "not a TIFF"},
+		"mbtiles/world_map_jpg.mbtiles": {geotiff.ErrNotTIFF, "not a TIFF"},
 	} {
 		b, err := os.ReadFile(dataFile(t, name))
 		if err != nil {

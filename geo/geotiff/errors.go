@@ -1,30 +1,24 @@
 package geotiff
 
-import (
-	"fmt"
-
-	"github.com/tilescout/tilescout"
-)
+import "github.com/tilescout/tilescout/internal/reject"
 
 // What can be wrong with a file. Each is also a tilescout.ErrBadInput.
 var (
-	ErrNotTIFF       = kind("not a TIFF file")
-	ErrTooManyIFDs   = kind("too many image directories")
-	ErrIFDLoop       = kind("image directories form a loop")
-	ErrTagCount      = kind("number of tags in a directory is out of bounds")
-	ErrTagDuplicate  = kind("a tag appears twice in one directory")
-	ErrTagValue      = kind("a tag has an impossible value")
-	ErrTagBudget     = kind("tags need more memory than allowed")
-	ErrBlockTooLarge = kind("a tile or strip is larger than allowed")
-	ErrUnsupported   = kind("unsupported kind of TIFF")
-	ErrOffsetCount   = kind("number of tile or strip offsets does not fit the image")
-	ErrBlockRange    = kind("a tile or strip lies outside the file")
-	ErrBlockSize     = kind("a tile or strip does not decode to its size")
-	ErrJPEGHeader    = kind("a JPEG tile or strip does not fit the image")
-	ErrNoCRS         = kind("no coordinate reference system")
+	ErrNotTIFF       = reject.New("tiff", "ErrNotTIFF", "not a TIFF file")
+	ErrTooManyIFDs   = reject.New("tiff", "ErrTooManyIFDs", "too many image directories")
+	ErrIFDLoop       = reject.New("tiff", "ErrIFDLoop", "image directories form a loop")
+	ErrTagCount      = reject.New("tiff", "ErrTagCount", "number of tags in a directory is out of bounds")
+	ErrTagDuplicate  = reject.New("tiff", "ErrTagDuplicate", "a tag appears twice in one directory")
+	ErrTagValue      = reject.New("tiff", "ErrTagValue", "a tag has an impossible value")
+	ErrTagBudget     = reject.New("tiff", "ErrTagBudget", "tags need more memory than allowed")
+	ErrBlockTooLarge = reject.New("tiff", "ErrBlockTooLarge", "a tile or strip is larger than allowed")
+	ErrUnsupported   = reject.New("tiff", "ErrUnsupported", "unsupported kind of TIFF")
+	ErrOffsetCount   = reject.New("tiff", "ErrOffsetCount", "number of tile or strip offsets does not fit the image")
+	ErrBlockRange    = reject.New("tiff", "ErrBlockRange", "a tile or strip lies outside the file")
+	ErrBlockSize     = reject.New("tiff", "ErrBlockSize", "a tile or strip does not decode to its size")
+	ErrJPEGHeader    = reject.New("tiff", "ErrJPEGHeader", "a JPEG tile or strip does not fit the image")
+	ErrNoCRS         = reject.New("tiff", "ErrNoCRS", "no coordinate reference system")
 )
-
-func kind(text string) error { return fmt.Errorf("%s: %w", text, tilescout.ErrBadInput) }
 
 // Limits bound what a file may ask for. The zero value of a field means its default.
 type Limits struct {

@@ -6,11 +6,9 @@ import (
 	"image"
 	"io"
 	"math"
-	"sync"
+	"strconv"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/paulmach/orb"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/tilescout/tilescout/geo"
 )
@@ -20,6 +18,12 @@ type Options struct {
 	Limits     Limits
 	CacheBytes int64 // decoded blocks kept; 0 means 64 MiB
 	Memory     int64 // bytes that renders under way may hold together; 0 means 256 MiB. Others wait
+
+	Pool *Pool  // shared with other files, in place of CacheBytes and Memory; nil means one of its own
+	Name string // of this version of this file in the Pool; "" makes one up
+
+	Bands   []int   // to show, counted from 1: one as grey or three as RGB; none means what the file says
+	Stretch []Range // of the samples to 8 bits: for all bands or each; none means that 8 bits stay, others by percentiles
 
 	Overviews *Sidecar // the .ovr file beside the image, if there is one
 	Mask      *Sidecar // the .msk file beside the image, if there is one
@@ -34,20 +38,15 @@ type Sidecar struct {
 // File is an open GeoTIFF. It is safe for concurrent use. It holds nothing that needs closing; the reader
 // belongs to the caller.
 type File struct {
-	levels []*level
-	info   Info
-	geoErr error // why the file cannot be placed on the map
-	inv    Transform
-	turn   float64 // what the file's own x has more than one inside Info.Bound: whole turns of the earth
-	codecs codecs
-	memory *semaphore.Weighted
-	limit  int64 // of memory
-
-	mu      sync.Mutex
-	blocks  *simplelru.LRU[blockKey, *block] // guarded by mu
-	held    int64                            // guarded by mu: bytes in blocks
-	keep    int64
-	flights map[blockKey]*flight // guarded by mu
+	levels    []*level
+	info      Info
+	geoErr    error // why the file cannot be placed on the map
+	inv       Transform
+	turn      float64 // what the file's own x has more than one inside Info.Bound: whole turns of the earth
+	codecs    codecs
+	stretches []stretch // of the shown bands; nil where samples are shown as they are
+	pool      *Pool
+	name      string
 }
 
 // Info is what a file says of itself.
@@ -59,7 +58,10 @@ type Info struct {
 	Compression     int // TIFF's number
 	Overviews       int
 	Alpha, Mask     bool
-	NoData          int // -1 for none
+	Bits            int // of a sample
+	NoData          *float64
+	Shown           []int   // bands, counted from 1
+	Stretch         []Range // of the shown bands; nil where samples are shown as they are
 	CRS             geo.CRS
 	Transform       Transform // pixels → coordinates of the CRS
 	Bound           orb.Bound // degrees, edges densified; the east is above 180 if the file crosses that meridian
@@ -73,15 +75,12 @@ type Info struct {
 // what Georeference returns.
 func Open(r io.ReaderAt, size int64, o Options) (*File, error) {
 	o.Limits.setDefaults()
-	if o.CacheBytes <= 0 {
-		o.CacheBytes = 64 << 20
+	if o.Pool == nil {
+		o.Pool = NewPool(o.CacheBytes, o.Memory)
 	}
-	if o.Memory <= 0 {
-		o.Memory = 256 << 20
-	}
-	f := &File{
-		memory: semaphore.NewWeighted(o.Memory), limit: o.Memory,
-		keep: o.CacheBytes, flights: map[blockKey]*flight{},
+	f := &File{pool: o.Pool, name: o.Name}
+	if f.name == "" {
+		f.name = "#" + strconv.FormatUint(o.Pool.files.Add(1), 10)
 	}
 	w := &walker{r: r, size: size, limits: o.Limits}
 	var overviews, mask *walker
@@ -95,20 +94,32 @@ func Open(r io.ReaderAt, size int64, o Options) (*File, error) {
 	if f.levels, err = buildLevels(w, overviews, mask); err != nil {
 		return nil, fmt.Errorf("geotiff: %w", err)
 	}
-	f.blocks, err = simplelru.NewLRU(math.MaxInt, func(_ blockKey, b *block) { f.held -= b.size() })
-	if err != nil {
-		return nil, fmt.Errorf("geotiff: %w", err)
-	}
 	l := f.levels[0]
 	f.info = Info{
 		Width: l.width, Height: l.height, Bands: int(l.Samples), BlockW: l.blockW, BlockH: l.blockH, Tiled: l.tiled,
-		BigTIFF: w.big, Compression: int(l.Compression), Overviews: len(f.levels) - 1, Mask: l.mask != nil, NoData: l.nodata,
+		BigTIFF: w.big, Compression: int(l.Compression), Overviews: len(f.levels) - 1, Mask: l.mask != nil, Bits: int(l.bits()),
+	}
+	if l.hasNoData {
+		f.info.NoData = &l.nodata
 	}
 	if l.alpha >= 0 && f.infrared() {
 		f.info.AlphaIsInfrared = true
 		for _, l := range f.levels {
 			l.alpha = -1
 		}
+	}
+	if len(o.Bands) > 0 {
+		for _, l := range f.levels {
+			if err := l.choose(o.Bands); err != nil {
+				return nil, fmt.Errorf("geotiff: %w", err)
+			}
+		}
+	}
+	for _, b := range l.bands {
+		f.info.Shown = append(f.info.Shown, b+1)
+	}
+	if err := f.chooseStretch(context.Background(), o.Stretch); err != nil {
+		return nil, fmt.Errorf("geotiff: %w", err)
 	}
 	f.info.Alpha = l.alpha >= 0
 	f.geoErr = f.locate()
@@ -216,34 +227,35 @@ func mercatorCRS() geo.CRS {
 }
 
 // infrared says whether the sample tagged alpha cannot be one: orthophotos with a near-infrared fourth band
-// are often tagged so. Alpha is 0 or 255 nearly everywhere, infrared hardly anywhere.
+// are often tagged so. Alpha is 0 or its maximum nearly everywhere, infrared hardly anywhere.
 func (f *File) infrared() bool {
 	const looks = 9
 	l := f.levels[len(f.levels)-1]
-	if l.alpha < 0 || l.Compression == compressionWebP {
+	if l.alpha < 0 || l.Compression == compressionWebP || l.kind != kindU8 && l.kind != kindU16 {
 		return false
 	}
 	var count [256]int
 	total := 0
 	for k := range looks {
 		i, j := l.across*(k%3)/3, l.down*(k/3)/3
-		r, plane, n := (*raw)(nil), 0, l.blockW*l.rows(j)
+		plane, s, n := 0, l.alpha, l.blockW*l.rows(j)
 		if l.planes > 1 {
-			plane = l.alpha
+			plane, s = l.alpha, 0
 		}
-		r, err := f.samples(l, i, j, plane)
+		r, err := f.samples(context.Background(), l, i, j, plane)
 		if err != nil || r == nil {
 			continue
 		}
-		var p = planeOf(r, l.alpha, n, fullRange)
-		switch {
-		case l.planes > 1:
-			p = planeOf(r, 0, n, fullRange)
-		case r.img == nil:
-			p.pix, p.step = r.pix[l.alpha:], int(l.Samples)
-		}
-		for k := range n {
-			count[p.pix[k*p.step]]++
+		if r.img != nil {
+			p := planeOf(r, s, n, fullRange)
+			for k := range n {
+				count[p.pix[k*p.step]]++
+			}
+		} else {
+			spp, top := l.blockSamples(), 1<<l.bits()-1
+			for k := range n {
+				count[int(l.kind.value(r.pix, k*spp+s))*255/top]++
+			}
 		}
 		total += n
 	}
@@ -262,7 +274,7 @@ func (f *File) Pixels(ctx context.Context, levelIndex int, window image.Rectangl
 	if levelIndex < 0 || levelIndex >= len(f.levels) {
 		return nil, fmt.Errorf("geotiff: level %d of %d: %w", levelIndex, len(f.levels), ErrTagValue)
 	}
-	if need := int64(window.Dx()) * int64(window.Dy()) * 4; window.Empty() || need > f.limit {
+	if need := int64(window.Dx()) * int64(window.Dy()) * 4; window.Empty() || need > f.pool.limit {
 		return nil, fmt.Errorf("geotiff: window %v: %w", window, ErrBlockTooLarge)
 	}
 	l := f.levels[levelIndex]

@@ -131,3 +131,55 @@ func TestAgainstGDAL(t *testing.T) {
 		})
 	}
 }
+
+// TestWideAgainstGDAL renders samples of 16 bits beside gdalwarp, whose samples are stretched here as the file says.
+func TestWideAgainstGDAL(t *testing.T) {
+	if _, err := exec.LookPath("gdalwarp"); err != nil {
+		t.Skipf("no GDAL to compare with: %v", err)
+	}
+	for _, c := range []struct {
+		file string
+		tile maptile.Tile
+	}{
+		{"cog/landsat_uint16_3band_32617.tif", maptile.At(orb.Point{-80.07, 33.17}, 8)},
+		{"cog/dateline_32660_uint16.tif", maptile.At(orb.Point{179.99, 51.7}, 8)},
+		{"cog/dateline_32660_uint16.tif", maptile.At(orb.Point{-179.99, 51.7}, 8)},
+	} {
+		t.Run(fmt.Sprintf("%s %v", filepath.Base(c.file), c.tile), func(t *testing.T) {
+			// The whole range: where values are cut off before they are mixed, as tiles are, GDAL's mix is another.
+			f := openDataWith(t, c.file, geotiff.Options{Stretch: []geotiff.Range{{Min: 0, Max: 65535}}})
+			in := f.Info()
+			box := mercator(c.tile)
+			img, err := f.Render(context.Background(), box, 256, 256, geotiff.Bilinear)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, bytesPerPixel := warp(t, dataFile(t, c.file), box, 256, 256, "bilinear")
+			bands := bytesPerPixel/2 - 1
+			both, onlyOne, sum := 0, 0, 0.0
+			for k := range 256 * 256 {
+				theirs := want[2*k*(bands+1):]
+				visible := theirs[2*bands] != 0 || theirs[2*bands+1] != 0
+				if visible != (img.Pix[4*k+3] > 0) {
+					onlyOne++
+					continue
+				}
+				if !visible {
+					continue
+				}
+				both++
+				for i, r := range in.Stretch {
+					v := float64(int(theirs[2*i]) | int(theirs[2*i+1])<<8)
+					shown := math.Max(0, math.Min(255, (v-r.Min)/(r.Max-r.Min)*255))
+					sum += math.Abs(shown-float64(img.Pix[4*k+i])) / float64(len(in.Stretch))
+				}
+			}
+			if both < 1000 || onlyOne > 30+both/200 {
+				t.Fatalf("%d pixels in both, %d in one only", both, onlyOne)
+			}
+			if mean := sum / float64(both); mean > 1 {
+				t.Errorf("mean difference %.2f over %d pixels, want at most 1", mean, both)
+			}
+		})
+	}
+}

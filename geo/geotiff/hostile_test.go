@@ -234,7 +234,7 @@ func TestLimits(t *testing.T) {
 		{"tile of 2^31", ifd(0, image8(2, 2, tag{322, 4, 1, 1 << 31}, tag{323, 4, 1, 1 << 31}, tag{324, 4, 1, 8}, tag{325, 4, 1, 4})...), geotiff.ErrBlockTooLarge},
 		{"60000 × 60000 in one strip", ifd(0, image8(60000, 60000, tag{259, 3, 1, 8}, tag{273, 4, 1, 8}, tag{279, 4, 1, 4}, tag{278, 4, 1, 60000})...), geotiff.ErrBlockTooLarge},
 		{"65535 samples", ifd(0, image8(2, 2, with(strip, tag{277, 3, 1, 65535})...)...), geotiff.ErrUnsupported},
-		{"7 bits", ifd(0, with([]tag{{256, 4, 1, 2}, {257, 4, 1, 2}, {258, 3, 1, 7}}, strip...)...), geotiff.ErrUnsupported},
+		{"17 bits", ifd(0, with([]tag{{256, 4, 1, 2}, {257, 4, 1, 2}, {258, 3, 1, 17}}, strip...)...), geotiff.ErrUnsupported},
 		{"compression 34887", ifd(0, image8(2, 2, with(strip, tag{259, 3, 1, 34887})...)...), geotiff.ErrUnsupported},
 		{"float", ifd(0, image8(2, 2, with(strip, tag{339, 3, 1, 3})...)...), geotiff.ErrUnsupported},
 		{"strip outside", ifd(0, image8(2, 2, tag{273, 4, 1, 1 << 20}, tag{279, 4, 1, 4}, tag{278, 4, 1, 2})...), geotiff.ErrBlockRange},

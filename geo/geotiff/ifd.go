@@ -1,6 +1,7 @@
 package geotiff
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -304,9 +305,24 @@ func uintOf(b []byte, width int, order binary.ByteOrder) uint64 {
 	return order.Uint64(b)
 }
 
+// contextReader is a reader that can be interrupted, as one over the network.
+type contextReader interface {
+	ReadAtContext(ctx context.Context, p []byte, off int64) (int, error)
+}
+
 // readAt fills p; the range was checked against the file's size before, so a short read is an error.
 func (w *walker) readAt(p []byte, at int64) error {
-	n, err := w.r.ReadAt(p, at)
+	return w.readAtContext(context.Background(), p, at)
+}
+
+func (w *walker) readAtContext(ctx context.Context, p []byte, at int64) error {
+	var n int
+	var err error
+	if r, ok := w.r.(contextReader); ok {
+		n, err = r.ReadAtContext(ctx, p, at)
+	} else if err = ctx.Err(); err == nil {
+		n, err = w.r.ReadAt(p, at)
+	}
 	if n == len(p) {
 		return nil
 	}

@@ -1,9 +1,11 @@
 package geotiff
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,10 +21,13 @@ type level struct {
 	planes         int // 1, or the samples of a band-separate image
 	tiled          bool
 	split          bool // one uncompressed strip, read as several
-	colourSamples  int
-	alpha          int // index of the alpha sample, -1 for none
+	kind           sampleKind
+	bands          []int // samples that are shown: 1 grey or palette, 3 RGB, 4 CMYK
+	bandsByFile    bool  // nobody chose bands
+	alpha          int   // index of the alpha sample, -1 for none
 	associated     bool
-	nodata         int // -1 for none
+	nodata         float64 // only with hasNoData; samples that are NaN mean it always
+	hasNoData      bool
 	offsets        lazyArray
 	counts         lazyArray
 	mask           *level
@@ -58,8 +63,9 @@ func buildLevels(w *walker, overviews, mask *walker) ([]*level, error) {
 		masks = append(append(masks, more...), moreMasks...)
 	}
 	for _, l := range images[1:] {
-		if l.SubfileType&1 != 0 && l.width <= main.width && l.height <= main.height && l.Samples == main.Samples {
-			l.alpha, l.associated, l.nodata = main.alpha, main.associated, main.nodata
+		if l.SubfileType&1 != 0 && l.width <= main.width && l.height <= main.height && l.Samples == main.Samples && l.kind == main.kind && l.bits() == main.bits() {
+			l.alpha, l.associated, l.nodata, l.hasNoData, l.bands = main.alpha, main.associated, main.nodata, main.hasNoData, main.bands
+			l.bandsByFile = main.bandsByFile
 			levels = append(levels, l)
 		}
 	}
@@ -104,7 +110,11 @@ func readLevels(w *walker) (images, masks []*level, err error) {
 }
 
 func newLevel(w *walker, d *directory, t tags) (*level, error) {
-	l := &level{tags: t, w: w, width: int(t.Width), height: int(t.Height), alpha: -1, nodata: -1}
+	l := &level{tags: t, w: w, width: int(t.Width), height: int(t.Height), alpha: -1}
+	var err error
+	if l.kind, err = t.kindOfSamples(); err != nil {
+		return nil, err
+	}
 	l.tiled = t.TileWidth != 0 || t.TileHeight != 0
 	offsets, counts := d.arrays[tagStripOffsets], d.arrays[tagStripByteCounts]
 	if l.tiled {
@@ -158,6 +168,7 @@ func newLevel(w *walker, d *directory, t tags) (*level, error) {
 
 // roles finds out which sample means what.
 func (l *level) roles() {
+	l.bandsByFile = true
 	n := int(l.Samples)
 	first := n - len(l.ExtraSamples)
 	for i, e := range l.ExtraSamples {
@@ -168,24 +179,58 @@ func (l *level) roles() {
 	}
 	switch l.Photometric {
 	case photoRGB, yCbCr:
-		l.colourSamples = 3
+		l.bands = []int{0, 1, 2}
 	case cmyk:
-		l.colourSamples = 4
+		l.bands = []int{0, 1, 2, 3}
 	default:
-		l.colourSamples = 1
+		l.bands = []int{0}
 		// Sensors' tools write orthophotos as "grey" with further bands: show the first three.
 		if l.Photometric == blackIsZero && n >= 3 && l.alpha != 1 && l.alpha != 2 {
-			l.colourSamples = 3
+			l.bands = []int{0, 1, 2}
 		}
 	}
-	if l.alpha >= 0 && l.alpha < l.colourSamples {
+	if slices.Contains(l.bands, l.alpha) {
 		l.alpha = -1
 	}
 	if s := strings.Trim(l.NoData, " \x00\n"); s != "" {
-		if v, err := strconv.ParseFloat(s, 64); err == nil && v == math.Trunc(v) && v >= 0 && v < float64(uint64(1)<<l.bits()) {
-			l.nodata = int(v)
+		v, err := strconv.ParseFloat(s, 64)
+		lo, hi := l.kind.full(l.bits())
+		// A value that the type cannot hold marks no pixel.
+		if err == nil && (l.kind.float() || v == math.Trunc(v) && v >= lo && v <= hi) {
+			l.nodata, l.hasNoData = v, true
+			if l.kind == kindF32 { // written with fewer digits than a double has
+				l.nodata = float64(float32(v))
+			}
 		}
 	}
+}
+
+// isNoData says whether a sample marks a pixel as empty.
+func (l *level) isNoData(v float64) bool { return v != v || l.hasNoData && v == l.nodata }
+
+// marksNoData says whether some value of the samples can mark a pixel as empty.
+func (l *level) marksNoData() bool { return l.hasNoData || l.kind.float() }
+
+// choose shows other bands, counted from 1: one as grey or three as red, green and blue.
+func (l *level) choose(bands []int) error {
+	switch {
+	case len(bands) != 1 && len(bands) != 3:
+		return fmt.Errorf("%d bands to show, want 1 or 3: %w", len(bands), ErrTagValue)
+	case l.Photometric == palette || l.Photometric == cmyk:
+		return fmt.Errorf("bands of a palette or CMYK picture cannot be chosen: %w", ErrUnsupported)
+	}
+	chosen := make([]int, len(bands))
+	for i, b := range bands {
+		if b < 1 || b > int(l.Samples) {
+			return fmt.Errorf("band %d of %d: %w", b, l.Samples, ErrTagValue)
+		}
+		chosen[i] = b - 1
+	}
+	l.bands, l.bandsByFile = chosen, false
+	if slices.Contains(l.bands, l.alpha) {
+		l.alpha = -1
+	}
+	return nil
 }
 
 // rowBytes is the length of one decoded row of a block of one plane.
@@ -210,9 +255,9 @@ func (l *level) rows(j int) int {
 }
 
 // extent returns where the stored bytes of a block lie; a length of 0 is a block that was never written.
-func (l *level) extent(i, j, plane int) (at, length int64, err error) {
+func (l *level) extent(ctx context.Context, i, j, plane int) (at, length int64, err error) {
 	if l.split {
-		at, length, err = l.stored(0)
+		at, length, err = l.stored(ctx, 0)
 		if err != nil || length == 0 {
 			return 0, 0, err
 		}
@@ -222,11 +267,11 @@ func (l *level) extent(i, j, plane int) (at, length int64, err error) {
 		}
 		return at + from, n, nil
 	}
-	return l.stored(uint64(plane*l.down+j)*uint64(l.across) + uint64(i))
+	return l.stored(ctx, uint64(plane*l.down+j)*uint64(l.across)+uint64(i))
 }
 
-func (l *level) stored(k uint64) (at, length int64, err error) {
-	o, err := l.offsets.get(l.w, k)
+func (l *level) stored(ctx context.Context, k uint64) (at, length int64, err error) {
+	o, err := l.offsets.get(ctx, l.w, k)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -235,7 +280,7 @@ func (l *level) stored(k uint64) (at, length int64, err error) {
 		n = uint64(l.rowBytes()) * uint64(l.height)
 	}
 	if l.counts.count > 0 {
-		if n, err = l.counts.get(l.w, k); err != nil {
+		if n, err = l.counts.get(ctx, l.w, k); err != nil {
 			return 0, 0, err
 		}
 	} else if !l.tiled && !l.split {
@@ -262,7 +307,7 @@ type lazyArray struct {
 
 const residentArray = 1 << 20 // bytes
 
-func (a *lazyArray) get(w *walker, k uint64) (uint64, error) {
+func (a *lazyArray) get(ctx context.Context, w *walker, k uint64) (uint64, error) {
 	if k >= a.count {
 		return 0, fmt.Errorf("block %d of %d: %w", k, a.count, ErrOffsetCount)
 	}
@@ -272,7 +317,7 @@ func (a *lazyArray) get(w *walker, k uint64) (uint64, error) {
 	size := int64(a.count) * a.width
 	if size > residentArray {
 		var b [8]byte
-		if err := w.readAt(b[:a.width], a.at+int64(k)*a.width); err != nil {
+		if err := w.readAtContext(ctx, b[:a.width], a.at+int64(k)*a.width); err != nil {
 			return 0, err
 		}
 		return uintOf(b[:], int(a.width), w.order), nil
@@ -281,7 +326,7 @@ func (a *lazyArray) get(w *walker, k uint64) (uint64, error) {
 	defer a.mu.Unlock()
 	if a.held == nil {
 		b := make([]byte, size)
-		if err := w.readAt(b, a.at); err != nil {
+		if err := w.readAtContext(ctx, b, a.at); err != nil {
 			return 0, err
 		}
 		a.held = b

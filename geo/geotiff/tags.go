@@ -131,25 +131,15 @@ func (t *tags) check(l Limits) error {
 			return fmt.Errorf("samples of different width, %v bits: %w", t.Bits, ErrUnsupported)
 		}
 	}
-	for _, f := range t.SampleFormat {
-		if f != 1 && f != 4 {
-			return fmt.Errorf("samples are signed, float or complex; convert with gdal_translate -ot Byte -scale: %w", ErrUnsupported)
-		}
-	}
-	switch t.bits() {
-	case 1, 2, 4:
-		if t.Samples != 1 {
-			return fmt.Errorf("%d samples of %d bits: %w", t.Samples, t.bits(), ErrUnsupported)
-		}
-	case 8:
-	default:
-		return fmt.Errorf("samples of %d bits; convert with gdal_translate -ot Byte -scale: %w", t.bits(), ErrUnsupported)
+	kind, err := t.kindOfSamples()
+	if err != nil {
+		return err
 	}
 	switch t.Compression {
 	case compressionNone, compressionLZW, compressionDeflate, compressionDeflate2, compressionPackBits, compressionZSTD:
 	case compressionJPEG, compressionWebP:
-		if t.bits() != 8 {
-			return fmt.Errorf("JPEG or WebP of %d bits: %w", t.bits(), ErrUnsupported)
+		if t.bits() != 8 || kind != kindU8 {
+			return fmt.Errorf("JPEG or WebP of %d bits, format %d; convert with gdal_translate -co COMPRESS=DEFLATE: %w", t.bits(), t.SampleFormat[0], ErrUnsupported)
 		}
 	default:
 		return fmt.Errorf("compression %d %s; convert with gdal_translate -of COG: %w", t.Compression, compressionNames[t.Compression], ErrUnsupported)
@@ -160,8 +150,10 @@ func (t *tags) check(l Limits) error {
 	if t.Planar != 1 && t.Planar != 2 {
 		return fmt.Errorf("planar configuration %d: %w", t.Planar, ErrTagValue)
 	}
-	if t.Predictor != 1 && (t.Predictor != 2 || t.bits() != 8) {
-		return fmt.Errorf("predictor %d on %d bits: %w", t.Predictor, t.bits(), ErrUnsupported)
+	switch whole := t.bits() == uint64(8*kind.width()); {
+	case t.Predictor == 1, t.Predictor == 2 && whole, t.Predictor == 3 && kind.float():
+	default:
+		return fmt.Errorf("predictor %d on %d bits, format %d: %w", t.Predictor, t.bits(), t.SampleFormat[0], ErrUnsupported)
 	}
 	if t.Photometric == math.MaxUint64 { // the tag is required; who leaves it out means grey or RGB
 		t.Photometric = blackIsZero
@@ -176,8 +168,13 @@ func (t *tags) check(l Limits) error {
 		return fmt.Errorf("YCbCr that is not JPEG: %w", ErrUnsupported)
 	case t.Photometric == palette && uint64(len(t.ColorMap)) != 3<<t.bits():
 		return fmt.Errorf("palette of %d values: %w", len(t.ColorMap), ErrTagValue)
+	case t.Photometric == palette && t.bits() > 8, t.Photometric == cmyk && kind != kindU8, t.Photometric == cmyk && t.bits() != 8:
+		return fmt.Errorf("palette or CMYK of %d bits; convert with gdal_translate -expand rgb: %w", t.bits(), ErrUnsupported)
 	case t.Photometric > yCbCr:
-		return fmt.Errorf("photometric interpretation %d: %w", t.Photometric, ErrUnsupported)
+		return fmt.Errorf("photometric interpretation %d; convert with gdal_translate -co PHOTOMETRIC=RGB: %w", t.Photometric, ErrUnsupported)
+	}
+	if t.Photometric == palette && uint64(len(t.ExtraSamples))+1 < t.Samples {
+		return fmt.Errorf("palette with %d samples: %w", t.Samples, ErrUnsupported)
 	}
 	if uint64(len(t.ExtraSamples)) > t.Samples {
 		return fmt.Errorf("%d extra of %d samples: %w", len(t.ExtraSamples), t.Samples, ErrTagValue)

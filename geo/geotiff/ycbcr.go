@@ -52,6 +52,10 @@ func convertYCbCr(dst []byte, stride int, m *image.YCbCr, r yccRange) {
 					}
 					continue
 				}
+				if r == videoRange {
+					widenWebP(c.dst, a, b)
+					continue
+				}
 				for x := range cw {
 					sums[x] = 3*int32(a[x]) + int32(b[x])
 				}
@@ -105,6 +109,20 @@ func widenSums(dst []byte, src []int32) {
 	}
 	dst[2*last] = byte((3*src[last] + src[last-1] + 8) >> 4)
 	dst[2*last+1] = byte((4*src[last] + 7) >> 4)
+}
+
+// widenWebP doubles a row as libwebp does (src/dsp/upsampling.c), near being the row of its own chroma samples and far
+// the next: 9, 3, 3 and 1 sixteenths, rounded at each of two steps.
+func widenWebP(dst, near, far []byte) {
+	last := len(near) - 1
+	dst[0] = byte((3*int32(near[0]) + int32(far[0]) + 2) >> 2)
+	for i := range last {
+		a, b, c, d := int32(near[i]), int32(near[i+1]), int32(far[i]), int32(far[i+1])
+		sum := a + b + c + d + 8
+		dst[2*i+1] = byte(((sum+2*(b+c))>>3 + a) >> 1)
+		dst[2*i+2] = byte(((sum+2*(a+d))>>3 + b) >> 1)
+	}
+	dst[2*last+1] = byte((3*int32(near[last]) + int32(far[last]) + 2) >> 2)
 }
 
 // rowFull is JFIF's conversion in 16-bit fixed point, as jdcolor.c.

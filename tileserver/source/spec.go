@@ -36,6 +36,8 @@ type Spec struct {
 	MaxZoom    int               `yaml:"maxZoom"`    // of a URL template; 0 means 19
 	Bounds     []float64         `yaml:"bounds"`     // west, south, east, north in degrees; west > east crosses 180°; none means everywhere
 	TileSize   int               `yaml:"tileSize"`   // 256 (default) or 512 pixels a side
+	Bands      []int             `yaml:"bands"`      // of a GeoTIFF, counted from 1: one as grey, three as red, green, blue
+	Stretch    []float64         `yaml:"stretch"`    // of a GeoTIFF: min, max of its samples for all bands or for each; none means percentiles 2 and 98
 
 	UserAgent      string        `yaml:"userAgent"`      // "" means Tilescout's own, with its version and address
 	Referer        string        `yaml:"referer"`        //
@@ -80,6 +82,30 @@ func (s Spec) Validate() error {
 	}
 	if _, err := s.bounds(); err != nil {
 		return bad("%v", err)
+	}
+	if err := s.raster(); err != nil {
+		return bad("%v", err)
+	}
+	return nil
+}
+
+// raster tells what is wrong with Bands and Stretch as far as it shows without the file.
+func (s Spec) raster() error {
+	if n := len(s.Bands); n != 0 && n != 1 && n != 3 {
+		return fmt.Errorf("bands %v: give one band, shown as grey, or three, shown as red, green and blue", s.Bands)
+	}
+	for _, b := range s.Bands {
+		if b < 1 {
+			return fmt.Errorf("bands %v: bands are counted from 1", s.Bands)
+		}
+	}
+	if n := len(s.Stretch); n%2 != 0 || n > 8 {
+		return fmt.Errorf("stretch has %d numbers: give min, max for all bands, or a pair for each", n)
+	}
+	for i := 0; i+1 < len(s.Stretch); i += 2 {
+		if lo, hi := s.Stretch[i], s.Stretch[i+1]; !(lo < hi) || math.IsInf(hi-lo, 0) {
+			return fmt.Errorf("stretch from %v to %v: the first must be smaller", lo, hi)
+		}
 	}
 	return nil
 }

@@ -25,6 +25,8 @@ minZoom: 3
 maxZoom: 18
 bounds: [11.5, 48.1, 11.6, 48.2]
 tileSize: 512
+bands: [4, 3, 2]
+stretch: [0, 3000.5]
 cacheTTL: 36h
 maxRPS: 2.5
 maxConcurrency: 4
@@ -40,6 +42,9 @@ termsURL: https://h.example/terms
 	}
 	want := orb.Bound{Min: orb.Point{11.5, 48.1}, Max: orb.Point{11.6, 48.2}}
 	info := s.Info()
+	if len(s.Bands) != 3 || s.Bands[0] != 4 || len(s.Stretch) != 2 || s.Stretch[1] != 3000.5 {
+		t.Errorf("bands %v, stretch %v", s.Bands, s.Stretch)
+	}
 	if s.CacheTTL != 36*time.Hour || s.MaxRPS != 2.5 || !s.AllowBulk || s.TermsURL == "" || info.Bound != want || info.MinZoom != 3 || info.MaxZoom != 18 || info.TileSize != 512 {
 		t.Errorf("spec %+v, info %+v", s, info)
 	}
@@ -70,6 +75,14 @@ func TestValidate(t *testing.T) {
 		{func(s *source.Spec) { s.MaxRPS = math.NaN() }, "maxRPS"},
 		{func(s *source.Spec) { s.CacheTTL = -1 }, "cacheTTL"},
 		{func(s *source.Spec) { s.Bounds = []float64{1, 2, 3} }, "3 numbers"},
+		{func(s *source.Spec) { s.Bands = []int{4, 3, 2} }, ""},
+		{func(s *source.Spec) { s.Bands = []int{1, 2} }, "one band"},
+		{func(s *source.Spec) { s.Bands = []int{0} }, "counted from 1"},
+		{func(s *source.Spec) { s.Stretch = []float64{0, 3000} }, ""},
+		{func(s *source.Spec) { s.Stretch = []float64{0, 1, 0, 2, 0, 3} }, ""},
+		{func(s *source.Spec) { s.Stretch = []float64{1} }, "1 numbers"},
+		{func(s *source.Spec) { s.Stretch = []float64{5, 5} }, "smaller"},
+		{func(s *source.Spec) { s.Stretch = []float64{0, math.NaN()} }, "smaller"},
 		{func(s *source.Spec) { s.Bounds = []float64{0, 0, 181, 1} }, "181"},
 		{func(s *source.Spec) { s.Bounds = []float64{0, 0, math.NaN(), 1} }, "degrees"},
 		{func(s *source.Spec) { s.Bounds = []float64{0, 5, 1, 5} }, "empty"},

@@ -38,6 +38,15 @@ type Options struct {
 	File     geotiff.Options
 }
 
+// For returns the options with what spec says of bands and stretch.
+func (o Options) For(spec source.Spec) Options {
+	o.File.Bands, o.File.Stretch = spec.Bands, nil
+	for i := 0; i+1 < len(spec.Stretch); i += 2 {
+		o.File.Stretch = append(o.File.Stretch, geotiff.Range{Min: spec.Stretch[i], Max: spec.Stretch[i+1]})
+	}
+	return o
+}
+
 func (o *Options) setDefaults() {
 	o.Quality = cmp.Or(min(max(o.Quality, 0), 100), 88)
 	o.Deadline = cmp.Or(o.Deadline, 5*time.Second)
@@ -103,7 +112,7 @@ func (s *Source) open(path string) error {
 	if err := s.file.Georeference(); err != nil {
 		return err
 	}
-	fmt.Fprintf(sum, "render 1 %d %v %v", s.o.Quality, s.o.PNG, s.o.Nearest)
+	fmt.Fprintf(sum, "render 2 %d %v %v %v %v", s.o.Quality, s.o.PNG, s.o.Nearest, s.o.File.Bands, s.o.File.Stretch)
 	s.describe(path, fmt.Sprintf("%016x", sum.Sum64()))
 	return nil
 }

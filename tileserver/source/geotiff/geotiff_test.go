@@ -17,6 +17,7 @@ import (
 	"github.com/paulmach/orb/maptile"
 
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/tileserver/source"
 	"github.com/tilescout/tilescout/tileserver/source/geotiff"
 	"github.com/tilescout/tilescout/tileserver/source/sourcetest"
 )
@@ -158,6 +159,61 @@ func TestVersion(t *testing.T) {
 	}
 }
 
+// TestBandsAndStretch: what the operator chooses shows, and makes another version of the layer.
+func TestBandsAndStretch(t *testing.T) {
+	path := sourcetest.Shared(t, "geo", "cog", "landsat_uint16_3band_32617.tif")
+	versions := map[string]bool{}
+	for _, c := range []struct {
+		spec source.Spec
+		grey bool
+		text string // of the error; "" for none
+	}{
+		{source.Spec{}, false, ""},
+		{source.Spec{Bands: []int{3, 2, 1}}, false, ""},
+		{source.Spec{Bands: []int{2}}, true, ""},
+		{source.Spec{Stretch: []float64{5000, 12000}}, false, ""},
+		{source.Spec{Stretch: []float64{5000, 12000, 5000, 12000, 4000, 11000}}, false, ""},
+		{source.Spec{Bands: []int{4, 3, 2}}, false, "band 4 of 3"},
+		{source.Spec{Bands: []int{1}, Stretch: []float64{0, 1, 0, 1, 0, 1}}, false, "stretch of 3 bands where 1"},
+	} {
+		s, err := geotiff.OpenWith(context.Background(), path, tilescout.LayerInfo{ID: "test"}, geotiff.Options{PNG: true}.For(c.spec))
+		if c.text != "" {
+			if !errors.Is(err, tilescout.ErrBadInput) || !strings.Contains(err.Error(), c.text) {
+				t.Errorf("%v %v: error %v, want ErrBadInput with %q", c.spec.Bands, c.spec.Stretch, err, c.text)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		info := s.Info()
+		if versions[info.Version] {
+			t.Errorf("%v %v: version %s is that of another choice", c.spec.Bands, c.spec.Stretch, info.Version)
+		}
+		versions[info.Version] = true
+		pic, err := s.Tile(context.Background(), maptile.At(info.Bound.Center(), 7))
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, _, err := image.Decode(bytes.NewReader(pic.Data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		grey, values := true, map[uint32]bool{}
+		for y := range 256 {
+			for x := range 256 {
+				r, g, b, _ := img.At(x, y).RGBA()
+				grey = grey && r == g && g == b
+				values[r] = true
+			}
+		}
+		if grey != c.grey || len(values) < 50 {
+			t.Errorf("%v %v: grey %v with %d shades, want grey %v and many", c.spec.Bands, c.spec.Stretch, grey, len(values), c.grey)
+		}
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
@@ -180,7 +236,7 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("Open(%s): error %q, want ErrBadInput with %q", filepath.Base(c.path), err, c.text)
 		}
 	}
-	for _, name := range []string{"cog/no_crs_zstd.tif", "geotiff/rotated_no_crs.tif", "cog/landsat_uint16_3band_32617.tif"} {
+	for _, name := range []string{"cog/no_crs_zstd.tif", "geotiff/rotated_no_crs.tif"} {
 		_, err := geotiff.Open(context.Background(), sourcetest.Shared(t, "geo", name), tilescout.LayerInfo{ID: "test"})
 		if !errors.Is(err, tilescout.ErrBadInput) {
 			t.Errorf("Open(%s): error %v, want ErrBadInput", name, err)

@@ -61,7 +61,7 @@ func Open(ctx context.Context, spec source.Spec, o Options) (source.Source, erro
 	case PMTiles:
 		return opened(pmtiles.Open(ctx, spec, o.PMTiles))
 	case GeoTIFF:
-		return opened(geotiff.OpenWith(ctx, spec.Source, spec.Info(), o.GeoTIFF))
+		return opened(geotiff.OpenWith(ctx, spec.Source, spec.Info(), o.GeoTIFF.For(spec)))
 	}
 	return nil, fmt.Errorf("layer %s: %s is a %s file, which this build does not read: %w", spec.ID, spec.Source, kind, tilescout.ErrBadInput)
 }
