@@ -172,10 +172,25 @@ func (a *app) openEncoder(ctx context.Context, cfg config.Config) (*encoder.Enco
 	if err != nil {
 		return nil, err
 	}
-	return encoder.Open(ctx, encoder.Options{
-		Model: cfg.Model, Device: cfg.Device, Library: a.runtime, DataDir: dir, Threads: a.threads,
+	return encoder.Open(ctx, a.encoderOptions(cfg, dir))
+}
+
+func (a *app) encoderOptions(cfg config.Config, dataDir string) encoder.Options {
+	return encoder.Options{
+		Model: cfg.Model, Device: cfg.Device, Library: a.runtime, DataDir: dataDir, Threads: a.threads,
 		Notice: func(line string) { fmt.Fprintf(a.stderr, "tilescout: %s\n", line) },
-	})
+	}
+}
+
+// denseEncoder opens the part of the model that looks into tiles; it costs the weights' memory a second time.
+func (a *app) denseEncoder(cfg config.Config) func(context.Context) (search.DenseEncoder, error) {
+	return func(ctx context.Context) (search.DenseEncoder, error) {
+		dir, err := a.dataDir(cfg.Data)
+		if err != nil {
+			return nil, err
+		}
+		return encoder.OpenDense(ctx, a.encoderOptions(cfg, dir))
+	}
 }
 
 // openStore opens the index for writing, or, where another process writes it, for reading.
@@ -210,7 +225,7 @@ func (a *app) openEngine(ctx context.Context, cfg config.Config, p *parts, why p
 		return err
 	}
 	p.closers = append(p.closers, p.store.Close)
-	if p.engine, err = search.New(ctx, p.encoder, p.store, search.Options{}); err != nil {
+	if p.engine, err = search.New(ctx, p.encoder, p.store, search.Options{Dense: a.denseEncoder(cfg)}); err != nil {
 		return err
 	}
 	p.closers = append(p.closers, p.engine.Close)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"sync"
@@ -40,8 +41,39 @@ const (
 type dense struct {
 	open func(context.Context) (DenseEncoder, error)
 
-	mu      sync.Mutex // guards encoder
+	mu      sync.Mutex // guards encoder, closed
 	encoder DenseEncoder
+	closed  bool
+	running sync.WaitGroup // Cells under way
+}
+
+// cells embeds one picture's cells; after close it is ErrUnavailable.
+func (d *dense) cells(ctx context.Context, p tilescout.Picture) ([][]float32, error) {
+	d.mu.Lock()
+	if d.closed || d.encoder == nil {
+		d.mu.Unlock()
+		return nil, fmt.Errorf("detail=patch: the server is stopping: %w", tilescout.ErrUnavailable)
+	}
+	d.running.Add(1)
+	d.mu.Unlock()
+	defer d.running.Done()
+	cells, err := d.encoder.Cells(ctx, []tilescout.Picture{p})
+	if err != nil {
+		return nil, err
+	}
+	return cells[0], nil
+}
+
+// close frees the encoder once its last run is over.
+func (d *dense) close() error {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	d.running.Wait()
+	if c, ok := d.encoder.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 func (d *dense) get(ctx context.Context) (DenseEncoder, error) {
@@ -50,12 +82,15 @@ func (d *dense) get(ctx context.Context) (DenseEncoder, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.encoder == nil {
+	if d.encoder == nil && !d.closed {
 		enc, err := d.open(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("detail=patch: %w", err)
 		}
 		d.encoder = enc
+	}
+	if d.closed {
+		return nil, fmt.Errorf("detail=patch: the server is stopping: %w", tilescout.ErrUnavailable)
 	}
 	return d.encoder, nil
 }
@@ -150,7 +185,7 @@ func (e *Engine) refine(ctx context.Context, l *layer, x expression, s *Scores, 
 		}
 		looked++
 		g.Go(func() error {
-			cells, err := e.cellsOf(ctx, l, enc, geo.FromMorton(code, s.Zoom))
+			cells, err := e.cellsOf(ctx, l, geo.FromMorton(code, s.Zoom))
 			if errors.Is(err, tilescout.ErrNotFound) || errors.Is(err, tilescout.ErrBadInput) {
 				return nil // nothing to look into: the tile keeps its own score
 			}
@@ -187,7 +222,7 @@ func share(values []float32, judge func([]float32) float64, cells [][]float32, s
 }
 
 // cellsOf are the embeddings of a tile's cells, from memory or made now.
-func (e *Engine) cellsOf(ctx context.Context, l *layer, enc DenseEncoder, t maptile.Tile) ([][]float32, error) {
+func (e *Engine) cellsOf(ctx context.Context, l *layer, t maptile.Tile) ([][]float32, error) {
 	return e.cells.Get(ctx, tileKey{l.info.ID, l.info.Version, t}, func(ctx context.Context) ([][]float32, error) {
 		ctx, cancel := context.WithTimeout(ctx, e.options.TileTimeout)
 		defer cancel()
@@ -195,11 +230,11 @@ func (e *Engine) cellsOf(ctx context.Context, l *layer, enc DenseEncoder, t mapt
 		if err != nil {
 			return nil, fmt.Errorf("tile %s: %w", tileName(t), err)
 		}
-		cells, err := enc.Cells(ctx, []tilescout.Picture{picture})
+		cells, err := e.dense.cells(ctx, picture)
 		if err != nil {
 			return nil, fmt.Errorf("tile %s: %w", tileName(t), err)
 		}
-		return cells[0], nil
+		return cells, nil
 	})
 }
 

@@ -43,6 +43,7 @@ type Options struct {
 	CellCache      int64         // bytes of embeddings of the parts of tiles in memory; 0 means 32 MiB
 
 	// Dense opens the model's dense output, once, when somebody asks for the parts of tiles; nil means it has none.
+	// What it opens is the engine's: if it can be closed, Close closes it.
 	Dense func(context.Context) (DenseEncoder, error)
 }
 
@@ -109,7 +110,7 @@ func New(ctx context.Context, enc Encoder, store *index.Store, o Options) (*Engi
 // Close stops the work in the background. The encoder and the store stay the caller's.
 func (e *Engine) Close() error {
 	e.fill.close()
-	return nil
+	return e.dense.close()
 }
 
 // Model says which model answers.
