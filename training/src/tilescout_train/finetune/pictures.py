@@ -38,6 +38,7 @@ class Pictures:
     captions: list[list[str]]
     extra_captions: list[list[str]]
     digests: dict[str, str]
+    source: str = ""  # for error texts
 
     def __len__(self) -> int:
         """Number of pictures."""
@@ -53,6 +54,7 @@ class Pictures:
             [self.files[i] for i in rows], [self.pixels[i] for i in rows],
             [self.label[i] for i in rows], [self.captions[i] for i in rows],
             [self.extra_captions[i] for i in rows], self.digests,
+            self.source,
         )
 
 
@@ -120,8 +122,14 @@ def _fill(tar: Path, names: list[str], out: np.ndarray, resampling: str) -> None
         raise DataError(f"{tar}: has no entry {sorted(missing)[0]!r} ({len(missing)} are missing)")
 
 
-def _pixels(tar: Path, names: list[str], size: int, resampling: str, cache: Path) -> np.ndarray:
-    """Decoded pictures, mapped from a .npy that is written once."""
+def _pixels(
+    tar: Path, names: list[str], size: int, resampling: str, cache: Path | None
+) -> np.ndarray:
+    """Decoded pictures, mapped from a .npy that is written once; in memory without a cache."""
+    if cache is None:
+        out = np.zeros((len(names), 3, size, size), np.uint8)
+        _fill(tar, names, out, resampling)
+        return out
     key = "\n".join([data.file_digest(tar), resampling, *names])
     digest = hashlib.sha256(key.encode()).hexdigest()[:16]
     kept = cache / f"fit_{tar.name.split('.')[0]}_{size}_{digest}.npy"
@@ -136,7 +144,8 @@ def _pixels(tar: Path, names: list[str], size: int, resampling: str, cache: Path
 
 
 def load_pictures(
-    listed: Path, tar: Path, size: int, cache: Path, limit: int = 0, resampling: str = "bicubic"
+    listed: Path, tar: Path, size: int, cache: Path | None, limit: int = 0,
+    resampling: str = "bicubic",
 ) -> Pictures:
     """Load a JSONL list and its tar, in the form of the folder scenes."""
     rows = data.read_list(listed)
@@ -157,7 +166,7 @@ def load_pictures(
         raise DataError(f"{tar}: {getattr(error, 'strerror', None) or error}") from error
     return Pictures(
         names, list(pixels), [label[i] for i in keep], [captions[i] for i in keep],
-        [extra[i] for i in keep], digests,
+        [extra[i] for i in keep], digests, str(listed),
     )
 
 
