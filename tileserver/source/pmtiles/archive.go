@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/cache"
 )
@@ -14,7 +16,13 @@ type archive struct {
 	header header
 	root   directory
 	leaves *cache.Cache[section, directory]
+	loads  *semaphore.Weighted // bytes that directories may take while they are unpacked
 }
+
+const (
+	loadBytes = 96 << 20 // of loads
+	leastLoad = 64 << 10 // bytes that the load of a small directory counts for
+)
 
 // openArchive reads header and root directory, with one request where the object is remote.
 func openArchive(ctx context.Context, o Object, cacheBytes int64) (a *archive, head, root []byte, err error) {
@@ -22,7 +30,7 @@ func openArchive(ctx context.Context, o Object, cacheBytes int64) (a *archive, h
 	if err := read(ctx, o, first, 0); err != nil {
 		return nil, nil, nil, err
 	}
-	a = &archive{object: o, leaves: cache.New(cacheBytes, func(_ section, d directory) int { return d.size() })}
+	a = &archive{object: o, loads: semaphore.NewWeighted(loadBytes), leaves: cache.New(cacheBytes, func(_ section, d directory) int { return d.size() })}
 	if a.header, err = parseHeader(first, o.Size()); err != nil {
 		return nil, nil, nil, err
 	}
@@ -59,6 +67,12 @@ func (a *archive) leaf(ctx context.Context, e entry) (directory, error) {
 		if key.length > maxPacked {
 			return nil, fmt.Errorf("leaf directory of %d bytes, the limit is %d: %w", key.length, maxPacked, ErrDirectorySize)
 		}
+		// Packed data may grow a thousandfold: what a directory becomes at most is held back beforehand.
+		weight := min(max(leastLoad, int64(key.length)*1000), 2*maxDirectory+maxEntries*entrySize)
+		if err := a.loads.Acquire(ctx, weight); err != nil {
+			return nil, err
+		}
+		defer a.loads.Release(weight)
 		packed := make([]byte, key.length)
 		if err := read(ctx, a.object, packed, a.header.leaves.offset+key.offset); err != nil {
 			return nil, err

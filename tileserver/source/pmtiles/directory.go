@@ -86,10 +86,14 @@ func parseDirectory(b []byte, h *header) (directory, error) {
 	case n > maxEntries || n > uint64(len(v.b))/leastEntry:
 		return nil, fmt.Errorf("directory of %d bytes that claims %d entries: %w", len(b), n, ErrDirectorySize)
 	}
+	cut := fmt.Errorf("directory ends within its %d entries: %w", n, ErrDirectory)
 	d := make(directory, n)
 	id := uint64(0)
 	for i := range d {
 		delta := v.next()
+		if v.bad {
+			return nil, cut
+		}
 		if delta > lastID-id || delta == 0 && i > 0 {
 			return nil, fmt.Errorf("entry %d, id %d after %d: %w", i, delta, id, ErrTileID)
 		}
@@ -98,6 +102,9 @@ func parseDirectory(b []byte, h *header) (directory, error) {
 	}
 	for i := range d {
 		run := v.next()
+		if v.bad {
+			return nil, cut
+		}
 		if run > 0 && run > firstID(zoomOf(d[i].id)+1)-d[i].id || i+1 < len(d) && run > d[i+1].id-d[i].id || run > 1<<32-1 {
 			return nil, fmt.Errorf("entry %d, run of %d tiles from id %d: %w", i, run, d[i].id, ErrRunLength)
 		}
@@ -105,6 +112,9 @@ func parseDirectory(b []byte, h *header) (directory, error) {
 	}
 	for i := range d {
 		length := v.next()
+		if v.bad {
+			return nil, cut
+		}
 		if length == 0 || length > 1<<32-1 {
 			return nil, fmt.Errorf("entry %d of %d bytes: %w", i, length, ErrEntryRange)
 		}
@@ -112,6 +122,9 @@ func parseDirectory(b []byte, h *header) (directory, error) {
 	}
 	for i := range d {
 		offset := v.next()
+		if v.bad {
+			return nil, cut
+		}
 		switch {
 		case offset > 0:
 			offset--
@@ -128,9 +141,6 @@ func parseDirectory(b []byte, h *header) (directory, error) {
 			return nil, fmt.Errorf("entry %d, %d bytes at %d of %d: %w", i, d[i].length, offset, s.length, ErrEntryRange)
 		}
 		d[i].offset = offset
-	}
-	if v.bad {
-		return nil, fmt.Errorf("directory ends within its %d entries: %w", n, ErrDirectory)
 	}
 	return d, nil
 }

@@ -25,6 +25,8 @@ import (
 	"github.com/tilescout/tilescout/tileserver/source/sourcetest"
 )
 
+var modified = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
 func open(t testing.TB, path string) *pmtiles.Source {
 	t.Helper()
 	src, err := pmtiles.Open(context.Background(), source.Spec{ID: "test", Source: path}, pmtiles.Options{})
@@ -315,5 +317,49 @@ func TestVersionFollowsContent(t *testing.T) {
 	}
 	if again := open(t, path).Info().Version; again == first {
 		t.Errorf("version of a changed file is still %q", again)
+	}
+}
+
+func BenchmarkTile(b *testing.B) {
+	generated := func(b *testing.B) string {
+		pictures := make([][]byte, 64)
+		for i := range pictures {
+			pictures[i] = sourcetest.Paint(maptile.New(uint32(i), 0, 10), 256)
+		}
+		random := rand.New(rand.NewPCG(1, 2))
+		var tiles []tile
+		for z := range maptile.Zoom(9) {
+			for x := range pmtiles.Order([]orb.Bound{source.World}, z) {
+				tiles = append(tiles, tile{x, pictures[random.IntN(len(pictures))]})
+			}
+		}
+		return write(b, tilescout.LayerInfo{Bound: source.World}, tiles...)
+	}
+	for _, c := range []struct {
+		name string
+		path func(*testing.B) string
+		z    maptile.Zoom
+	}{
+		{"leaves_png", generated, 8},
+		{"world_satellite_jpg", func(b *testing.B) string {
+			return sourcetest.Shared(b, "geo", "pmtiles", "world_satellite_jpg.pmtiles")
+		}, 3},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			src := open(b, c.path(b))
+			side := uint32(1) << c.z
+			b.ReportAllocs()
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for i := rand.Uint32(); pb.Next(); i++ {
+					x := i * 2654435761 // spread over the zoom
+					if _, err := src.Tile(context.Background(), maptile.New(x>>7%side, x>>17%side, c.z)); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tiles/s")
+		})
 	}
 }
