@@ -34,7 +34,7 @@ type Key struct {
 	ID      string   // for the log
 	Digest  [32]byte // SHA-256 of the secret; the secret itself is not kept
 	Scopes  []Scope  // none means tiles and search
-	Layers  []string // ids; none means every layer, those of later reloads too
+	Layers  []string // ids, of layers that may come with a reload too; none means every layer
 	Origins []string // web origins whose pages may use it; none means any
 }
 
@@ -63,7 +63,7 @@ const (
 // access decides who may see what. The zero value lets everybody see everything.
 type access struct{ keys []Key }
 
-func newAccess(keys []Key, layers map[string]*layer) (*access, error) {
+func newAccess(keys []Key) (*access, error) {
 	if len(keys) > maxKeys {
 		return nil, fmt.Errorf("%d keys: more than %d: %w", len(keys), maxKeys, tilescout.ErrBadInput)
 	}
@@ -76,11 +76,6 @@ func newAccess(keys []Key, layers map[string]*layer) (*access, error) {
 			return nil, fmt.Errorf("keys %q and %q are the same: %w", by, k.ID, tilescout.ErrBadInput)
 		}
 		seen[k.Digest] = k.ID
-		for _, id := range k.Layers {
-			if _, ok := layers[id]; !ok {
-				return nil, fmt.Errorf("key %q: there is no layer %q: %w", k.ID, id, tilescout.ErrBadInput)
-			}
-		}
 	}
 	return &access{keys: keys}, nil
 }

@@ -47,7 +47,7 @@ func newSite(c core, o Options, old *site) (*site, error) {
 		s.layers[checked.info.ID] = checked
 		s.order = append(s.order, checked)
 	}
-	if s.access, err = newAccess(o.Keys, s.layers); err != nil {
+	if s.access, err = newAccess(o.Keys); err != nil {
 		return nil, fmt.Errorf("tileserver: %w", err)
 	}
 	for _, origin := range o.Origins {

@@ -18,7 +18,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/tileserver/source"
@@ -36,9 +35,20 @@ type Config struct {
 	PublicURL      string   `yaml:"publicURL"`      // where clients reach the server; "" finds out from each request
 	BasePath       string   `yaml:"basePath"`       // path prefix that requests carry when they arrive
 	TrustedProxies []string `yaml:"trustedProxies"` // addresses or networks whose forwarded headers count
+	LogLevel       string   `yaml:"logLevel"`       // debug, info (each request), warn or error
+	CORS           []string `yaml:"cors"`           // web origins whose pages may read answers; none means any
+	Keys           []Key    `yaml:"keys"`           // who may see what; what no key covers is open to all
+	Admin          Admin    `yaml:"admin"`          // a listener for operators
+	LayersDir      string   `yaml:"layersDir"`      // folder whose files are layers as long as they lie there
 	Layers         []Layer  `yaml:"layers"`
 	Searches       []Search `yaml:"searches"`
 	Limits         Limits   `yaml:"limits"`
+}
+
+// Admin is a second listener with metrics, health and reload, which asks for no key: only operators may reach it.
+type Admin struct {
+	Listen string `yaml:"listen"` // host:port; "" leaves metrics on the main listener
+	Pprof  bool   `yaml:"pprof"`  // profiles under /debug/pprof/
 }
 
 // Layer is one source under the name that clients use, and what of it is indexed. ${NAME} in source and headers
@@ -68,17 +78,10 @@ type Search struct {
 // Texts is one text or a list of them.
 type Texts []string
 
-// Limits bound what the server spends. Zero means the default.
-type Limits struct {
-	Connections int           `yaml:"connections"` // open at once
-	CacheMB     int           `yaml:"cacheMB"`     // tiles kept in memory, in 2^20 bytes
-	DrainDelay  time.Duration `yaml:"drainDelay"`  // between "not ready" and closing at shutdown, like 5s
-}
-
 // Default returns the config of an empty file.
 func Default() Config {
 	return Config{
-		Listen: "localhost:8080", Model: "bundled", Device: "cpu",
+		Listen: "localhost:8080", Model: "bundled", Device: "cpu", LogLevel: "warn",
 		Limits: Limits{Connections: 4096, CacheMB: 64},
 	}
 }
@@ -133,6 +136,11 @@ func Parse(data []byte, name, dir string, lookup func(string) (string, bool)) (C
 	if err := c.validate(d); err != nil {
 		return Config{}, err
 	}
+	for i, k := range c.Keys {
+		if _, err := k.Open(lookup); err != nil {
+			return Config{}, d.errorf(fmt.Sprintf("keys[%d]", i), "key %q: %v", k.ID, err)
+		}
+	}
 	return c, nil
 }
 
@@ -147,7 +155,10 @@ func (c *Config) resolve(d *decoder, dir string, lookup func(string) (string, bo
 		}
 		return filepath.Join(dir, path)
 	}
-	c.Data = below(c.Data)
+	c.Data, c.LayersDir = below(c.Data), below(c.LayersDir)
+	for i := range c.Keys {
+		c.Keys[i].below(dir)
+	}
 	if strings.HasPrefix(c.Model, "./") || strings.HasPrefix(c.Model, "../") {
 		c.Model = below(c.Model)
 	} else if c.Model != "bundled" && dir != "" {

@@ -70,7 +70,7 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := config.Config{
-		Listen: "0.0.0.0:80", Data: filepath.Join(dir, "cache"), Model: filepath.Join(dir, "models/clip"), Device: "cuda",
+		Listen: "0.0.0.0:80", Data: filepath.Join(dir, "cache"), Model: filepath.Join(dir, "models/clip"), Device: "cuda", LogLevel: "warn",
 		PublicURL: "https://maps.example/scout", TrustedProxies: []string{"10.0.0.0/8", "::1"},
 		Layers: []config.Layer{
 			{Spec: source.Spec{ID: "city", Title: "City, 2024 orthophoto", Source: filepath.Join(dir, "ortho/city.tif"), Attribution: "© the survey"},
@@ -147,7 +147,7 @@ func TestErrors(t *testing.T) {
 	layer := "layers:\n  - id: city\n    source: a.tif\n"
 	tests := map[string]struct{ text, want string }{
 		"misspelt key":        {"lisen: localhost:80", `c.yaml:1:1: unknown key "lisen" here; did you mean listen?`},
-		"unlike any key":      {"colour: red", `c.yaml:1:1: unknown key "colour" here; there are basePath, data, device,`},
+		"unlike any key":      {"colour: red", `c.yaml:1:1: unknown key "colour" here; there are admin, basePath, cors, data, device,`},
 		"key in a layer":      {layer + "    titel: x", `c.yaml:4:5: unknown key "titel" in layers[0]; did you mean title?`},
 		"key of other case":   {layer + "    minzoom: 3", `c.yaml:4:5: unknown key "minzoom" in layers[0]; did you mean minZoom?`},
 		"key in the index":    {layer + "    index: {zoom: [3]}", `unknown key "zoom" in layers[0].index; did you mean zooms?`},
@@ -197,6 +197,21 @@ func TestErrors(t *testing.T) {
 		"search for a blank":  {layer + "searches:\n  - {id: s, layer: city, q: ' '}", `1 to 512 bytes`},
 		"threshold":           {layer + "searches:\n  - {id: s, layer: city, q: x, threshold: 50}", `threshold 50: want 0 to 1`},
 		"style":               {layer + "searches:\n  - {id: s, layer: city, q: x, style: dots}", `style "dots"`},
+		"limit too large":     {"limits: {raster: {ifds: 5000}}", `c.yaml:1:25: limits.raster.ifds: 5000: want 0 to 4096`},
+		"limit too long":      {"limits:\n  requests:\n    bodyTimeout: 2h", `c.yaml:3:18: limits.requests.bodyTimeout: 2h0m0s: want 0s to 1h`},
+		"negative limit":      {"limits: {admission: {render: {wait: -1s}}}", `want 0s to 10m`},
+		"key in the limits":   {"limits: {raster: {ifd: 5}}", `unknown key "ifd" in limits.raster; did you mean ifds?`},
+		"log level":           {"logLevel: loud", `logLevel "loud": want debug, info, warn or error`},
+		"origin":              {"cors: [https://a.example/path]", `origin "https://a.example/path"`},
+		"pprof for all":       {"admin: {pprof: true}", `pprof needs admin.listen`},
+		"key without secret":  {"keys: [{id: gis}]", `c.yaml:1:8: key "gis": give one of sha256, env and file`},
+		"key with two":        {"keys: [{id: gis, env: A, file: b}]", `give one of sha256, env and file`},
+		"key's digest":        {"keys: [{id: gis, sha256: abc}]", `sha256 is not 64 hexadecimal digits`},
+		"key's variable":      {"keys: [{id: gis, env: NOT_THERE}]", `key "gis": the environment variable NOT_THERE is not set`},
+		"key's file":          {"keys: [{id: gis, file: /not/there}]", `key "gis": read its file: open /not/there`},
+		"key's scope":         {"keys: [{id: gis, env: A, scopes: [write]}]", `scope "write": want tiles, search or admin`},
+		"key's layer":         {"keys: [{id: gis, env: A, layers: [sea]}]", `there is no layer "sea"`},
+		"key twice":           {"keys: [{id: gis, env: A}, {id: gis, env: B}]", `the id "gis" is taken by keys[0]`},
 		"map for search text": {layer + "searches:\n  - {id: s, layer: city, q: {a: b}}", `searches[0].q: want a text`},
 	}
 	for name, tc := range tests {

@@ -2,8 +2,10 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,8 +31,21 @@ func (c Config) validate(d *decoder) error {
 			return d.errorf(address.key, "%s: %s", address.key, message(err))
 		}
 	}
-	if c.Limits.Connections < 0 || c.Limits.CacheMB < 0 || c.Limits.CacheMB > 1<<20 || c.Limits.DrainDelay < 0 {
-		return d.errorf("limits", "limits: a number that is negative or beyond reason")
+	if path, err := c.Limits.check(); err != nil {
+		return d.errorf(path, "%v", err)
+	}
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel) {
+		return d.errorf("logLevel", "logLevel %q: want debug, info, warn or error", c.LogLevel)
+	}
+	if err := checkOrigins(c.CORS); err != nil {
+		return d.errorf("cors", "cors: %v", err)
+	}
+	if c.Admin.Listen != "" {
+		if err := checkListen(c.Admin.Listen); err != nil {
+			return d.errorf("admin.listen", "admin.listen: %v", err)
+		}
+	} else if c.Admin.Pprof {
+		return d.errorf("admin", "admin: pprof needs admin.listen")
 	}
 	if n := len(c.Layers) + len(c.Searches); n > maxLayers {
 		return d.errorf("layers", "%d layers and searches: more than %d", n, maxLayers)
@@ -61,6 +76,23 @@ func (c Config) validate(d *decoder) error {
 		}
 		if err := s.check(); err != nil {
 			return d.errorf(at, "search %q: %v", s.ID, err)
+		}
+	}
+	holders := map[string]string{}
+	for i, k := range c.Keys {
+		at := fmt.Sprintf("keys[%d]", i)
+		known := where
+		if c.LayersDir != "" { // a layer of that name may come
+			known = maps.Clone(where)
+			for _, id := range k.Layers {
+				known[id] = c.LayersDir
+			}
+		}
+		if err := k.check(known); err != nil {
+			return d.errorf(at, "key %q: %v", k.ID, err)
+		}
+		if err := claim(holders, k.ID, at); err != nil {
+			return d.errorf(at+".id", "%v", err)
 		}
 	}
 	return nil
