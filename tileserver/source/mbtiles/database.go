@@ -127,9 +127,21 @@ func (d *database) newReader(ctx context.Context) (*reader, error) {
 	})
 	if err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("not an MBTiles file, it has no readable table or view tiles(zoom_level, tile_column, tile_row, tile_data): %v: %w", err, tilescout.ErrBadInput)
+		return nil, schemaError(err)
 	}
 	return r, nil
+}
+
+// schemaError tells a file that lacks the table from one that cannot be read at all.
+func schemaError(err error) error {
+	if err := kindOf(err); errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrNotDatabase) {
+		return err
+	}
+	var failed *sqlite.Error
+	if errors.As(err, &failed) && failed.Code()&0xff != sqlite3.SQLITE_ERROR { // SQLITE_ERROR: no such table, no such column
+		return kindOf(err)
+	}
+	return fmt.Errorf("not an MBTiles file: %v: %w", err, ErrSchema)
 }
 
 var errClosed = fmt.Errorf("the source is closed: %w", tilescout.ErrUnavailable)
@@ -171,8 +183,8 @@ func (d *database) tile(ctx context.Context, deadline time.Duration, t maptile.T
 	switch {
 	case errors.Is(err, io.EOF):
 		return nil, fmt.Errorf("no such tile: %w", tilescout.ErrNotFound)
-	case errors.Is(err, errSlow):
-		return nil, fmt.Errorf("%w: %w", err, tilescout.ErrBusy)
+	case errors.Is(err, ErrSlow):
+		return nil, fmt.Errorf("%v: %w", err, tilescout.ErrBusy) // a slow file and a busy machine look the same
 	case err != nil:
 		return nil, kindOf(err)
 	}
@@ -185,7 +197,7 @@ func (d *database) tile(ctx context.Context, deadline time.Duration, t maptile.T
 	case nil:
 		return nil, fmt.Errorf("the stored tile is NULL: %w", tilescout.ErrNotFound)
 	}
-	return nil, fmt.Errorf("the stored tile is no blob: %w", tilescout.ErrBadInput)
+	return nil, ErrTileType
 }
 
 // lookup runs the query on the driver itself: one copy of the blob less, and no pool in between.

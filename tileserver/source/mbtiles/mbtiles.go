@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/paulmach/orb/maptile"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/tileserver/source"
@@ -111,12 +113,8 @@ func (s *Source) wrap(t maptile.Tile, err error) error {
 	return fmt.Errorf("mbtiles: layer %s, tile %d/%d/%d: %w", s.info.ID, t.Z, t.X, t.Y, err)
 }
 
-// errSlow marks a question that the file takes too long to answer.
-var errSlow = errors.New("too slow (is there an index on tiles(zoom_level, tile_column, tile_row)?)")
-
 // twice calls ask with a deadline, and once more if that passes: a good file answers in microseconds, but a busy
-// machine may stand still for longer than any deadline that stops a bad one. What fails twice is errSlow,
-// without a kind.
+// machine may stand still for longer than any deadline that stops a bad one. What fails twice is ErrSlow.
 func twice(ctx context.Context, deadline time.Duration, ask func(context.Context) error) error {
 	var err error
 	for range 2 {
@@ -128,8 +126,8 @@ func twice(ctx context.Context, deadline time.Duration, ask func(context.Context
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case late:
-			err = fmt.Errorf("no answer from the file within %v: %w", deadline, errSlow)
-		case !errors.Is(err, errSlow):
+			err = fmt.Errorf("no answer from the file within %v: %w", deadline, ErrSlow)
+		case !errors.Is(err, ErrSlow):
 			return err
 		}
 	}
@@ -143,14 +141,14 @@ func inflate(data []byte) ([]byte, error) {
 	}
 	z, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {
-		return nil, fmt.Errorf("gzip'ed tile: %v: %w", err, tilescout.ErrBadInput)
+		return nil, fmt.Errorf("%v: %w", err, ErrTilePacking)
 	}
 	out, err := io.ReadAll(io.LimitReader(z, maxInflated+1))
 	if err != nil {
-		return nil, fmt.Errorf("gzip'ed tile: %v: %w", err, tilescout.ErrBadInput)
+		return nil, fmt.Errorf("%v: %w", err, ErrTilePacking)
 	}
 	if len(out) > maxInflated {
-		return nil, fmt.Errorf("gzip'ed tile grows to more than %d bytes: %w", maxInflated, tilescout.ErrBadInput)
+		return nil, fmt.Errorf("gzip'ed tile grows to more than %d bytes: %w", maxInflated, ErrTileSize)
 	}
 	return out, nil
 }
@@ -165,5 +163,15 @@ func kindOf(err error) error {
 			return err
 		}
 	}
-	return fmt.Errorf("%w: %w", err, tilescout.ErrBadInput)
+	kind := ErrDamaged
+	var failed *sqlite.Error
+	if errors.As(err, &failed) {
+		switch failed.Code() & 0xff { // the rest of an extended code says more of the same
+		case sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_NOMEM:
+			kind = ErrTileSize
+		case sqlite3.SQLITE_NOTADB:
+			kind = ErrNotDatabase
+		}
+	}
+	return fmt.Errorf("%w: %w", err, kind)
 }

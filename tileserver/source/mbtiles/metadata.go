@@ -56,10 +56,10 @@ func fingerprint(path string) (identity, error) {
 		return identity{}, fmt.Errorf("%v: %w", err, tilescout.ErrBadInput)
 	}
 	if !strings.HasPrefix(string(head), "SQLite format 3\x00") {
-		return identity{}, fmt.Errorf("not an MBTiles file, it is %s: %w", source.Describe(head), tilescout.ErrBadInput)
+		return identity{}, fmt.Errorf("not an MBTiles file, it is %s: %w", source.Describe(head), ErrNotDatabase)
 	}
 	if want := statedSize(head); info.Size() < want && !hasJournal(path) {
-		return identity{}, fmt.Errorf("the file is cut short: %d bytes of %d (a download that broke off?): %w", info.Size(), want, tilescout.ErrBadInput)
+		return identity{}, fmt.Errorf("%d bytes of %d: %w", info.Size(), want, ErrTruncated)
 	}
 	return identity{size: info.Size(), modified: info.ModTime(), header: sha256.Sum256(head)}, nil
 }
@@ -155,7 +155,7 @@ func (s *Source) describe(ctx context.Context, spec source.Spec) error {
 		return kindOf(fmt.Errorf("metadata: %w", err))
 	}
 	if format := strings.ToLower(strings.TrimSpace(m["format"])); format == "pbf" || format == "mvt" || strings.Contains(format, "vector-tile") {
-		return errVector
+		return ErrVectorTiles
 	}
 	s.info.Title = cmp.Or(s.info.Title, m["name"], strings.TrimSuffix(filepath.Base(spec.Source), filepath.Ext(spec.Source)))
 	s.info.Description = cmp.Or(s.info.Description, m["description"])
@@ -183,8 +183,6 @@ func (s *Source) describe(ctx context.Context, spec source.Spec) error {
 	return s.sample(ctx, r.conn)
 }
 
-var errVector = fmt.Errorf("holds vector tiles (pbf), which are no pictures; render them to PNG or WebP tiles first: %w", tilescout.ErrBadInput)
-
 // zooms returns the least and the most zoom that has tiles; what the metadata claim only where the file is too slow
 // to tell, which is one without an index.
 func zooms(ctx context.Context, conn *sql.Conn, m metadata) (least, most maptile.Zoom, err error) {
@@ -196,7 +194,7 @@ func zooms(ctx context.Context, conn *sql.Conn, m metadata) (least, most maptile
 		row := conn.QueryRowContext(limited, "SELECT CAST(zoom_level AS INTEGER) FROM tiles WHERE zoom_level BETWEEN 0 AND 30 ORDER BY zoom_level "+order+" LIMIT 1")
 		err := row.Scan(&ends[i])
 		if errors.Is(err, sql.ErrNoRows) {
-			return 0, 0, fmt.Errorf("has no tiles at zooms 0 to 30: %w", tilescout.ErrBadInput)
+			return 0, 0, fmt.Errorf("zooms 0 to 30: %w", ErrEmpty)
 		}
 		if err != nil && limited.Err() != nil && ctx.Err() == nil {
 			least, hasLeast := m.zoom("minzoom")
@@ -204,7 +202,7 @@ func zooms(ctx context.Context, conn *sql.Conn, m metadata) (least, most maptile
 			if hasLeast && hasMost && least <= most {
 				return least, most, nil
 			}
-			return 0, 0, fmt.Errorf("the zooms are not found within %v: %w", slowQuery, errSlow)
+			return 0, 0, fmt.Errorf("the zooms are not found within %v: %w", slowQuery, ErrSlow)
 		}
 		if err != nil {
 			return 0, 0, kindOf(fmt.Errorf("zooms: %w", err))
@@ -281,7 +279,7 @@ func shapeOf(stored []byte, l source.Limits) (source.Shape, error) {
 		return source.Shape{}, err
 	}
 	if len(data) > 0 && data[0] == 0x1a && source.Sniff(data) == "" { // field 3 (layers), length-delimited
-		return source.Shape{}, errVector
+		return source.Shape{}, ErrVectorTiles
 	}
 	return source.Check(data, l)
 }
