@@ -32,7 +32,7 @@ const WHOLE = 0.35; // share of the layer in view from which the whole layer is 
 /** App is the page: it holds the view, asks the server, and tells each part what to show. */
 export class App {
   private layers: Layer[] = [];
-  private view: View = { layer: "", center: [0, 0], zoom: 1, q: [], not: [], threshold: DEFAULT_THRESHOLD, style: "heat", scope: "view" };
+  private view: View = { layer: "", center: [0, 0], zoom: 1, q: [], not: [], threshold: DEFAULT_THRESHOLD, style: "heat", detail: "patch", scope: "view" };
   private matches: Matches | null = null;
   /** bbox of the last search; null: the whole layer. */
   private searched: BBox | null = null;
@@ -88,8 +88,9 @@ export class App {
     this.toolbar.mount([
       new LayersPanel({ layers: () => this.layers, current: () => this.view.layer, theme: this.theme, onLayer: (id) => void this.openLayer(id, true), onClose }),
       new OverlayPanel({
-        style: () => this.view.style, opacity: () => this.overlay.opacity, onClose,
+        style: () => this.view.style, detail: () => this.view.detail, opacity: () => this.overlay.opacity, onClose,
         onStyle: (style) => { this.view.style = style; this.remember(); this.overlay.refresh(); },
+        onDetail: (detail) => { this.view.detail = detail; this.remember(); this.overlay.refresh(); },
         onOpacity: (opacity) => { this.overlay.opacity = opacity; },
       }),
       new SharePanel({ addresses: () => this.addresses(), onClose }),
@@ -136,7 +137,7 @@ export class App {
     const wanted = parseHash(location.hash);
     const before = this.view;
     this.view = {
-      ...before, q: wanted.q ?? [], not: wanted.not ?? [], threshold: wanted.threshold ?? DEFAULT_THRESHOLD, style: wanted.style ?? "heat", scope: wanted.scope ?? "view",
+      ...before, q: wanted.q ?? [], not: wanted.not ?? [], threshold: wanted.threshold ?? DEFAULT_THRESHOLD, style: wanted.style ?? "heat", detail: wanted.detail ?? "patch", scope: wanted.scope ?? "view",
     };
     this.legend.show(this.view.threshold);
     const id = this.layers.find((l) => l.id === wanted.layer)?.id ?? this.layers[0]?.id ?? "";
@@ -398,7 +399,7 @@ export class App {
     return {
       link: new URL(formatHash(view), location.href).href,
       geojson: asked ? this.api.searchUrl(view.layer, view, { threshold: view.threshold, bbox: this.searched, limit: 10000 }) : null,
-      overlay: asked ? this.api.overlayUrl(view.layer, view, null, { style: view.style, threshold: view.threshold, ...(rev ? { rev } : {}) }) : null,
+      overlay: asked ? this.api.overlayUrl(view.layer, view, null, { style: view.style, detail: view.detail, threshold: view.threshold, ...(rev ? { rev } : {}) }) : null,
       imagery: layer ? this.api.resolve(layer.tiles) : "",
       wmts: this.api.wmtsUrl(view),
       qlr: this.api.qlrUrl(view.layer, view),

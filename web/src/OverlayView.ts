@@ -73,8 +73,8 @@ export class OverlayView {
     const { api, map, view, onProgress, onSettled, onOffline } = this.options;
     const created = new MatchLayer({
       url: ({ x, y, z }) => {
-        const { style, threshold } = view();
-        return api.overlayUrl(layer.id, view(), { x, y, z }, { style, threshold: Math.min(threshold, this.unsureFrom), rev: this.rev });
+        const { style, detail, threshold } = view();
+        return api.overlayUrl(layer.id, view(), { x, y, z }, { style, detail, threshold: Math.min(threshold, this.unsureFrom), rev: this.rev });
       },
       indexZoom, opacity: this.opaque, maxZoom: map().map.getMaxZoom(), bounds: toBounds(layer.bounds),
     });

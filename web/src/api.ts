@@ -1,6 +1,6 @@
 import { termTile } from "./terms";
 import type { Tile } from "./tiles";
-import type { BBox, IndexStatus, Layer, Matches, Model, OverlayStyle, Query, Suggestion, TileName, TileScore } from "./types";
+import type { BBox, IndexStatus, Layer, Matches, Model, OverlayDetail, OverlayStyle, Query, Suggestion, TileName, TileScore } from "./types";
 
 /** A request that did not end well. `offline`: no answer at all; else the server's own words, from problem+json. */
 export class ApiError extends Error {
@@ -34,6 +34,7 @@ export interface SearchOptions {
 
 export interface OverlayOptions {
   style: OverlayStyle;
+  detail: OverlayDetail;
   threshold: number;
   rev?: string;
 }
@@ -91,7 +92,7 @@ export class Api {
   /** overlayUrl returns the address of one overlay tile; with "{z}", "{x}", "{y}" the template for other clients. */
   overlayUrl(layer: string, query: Query, at: Tile | null, options: OverlayOptions): string {
     const place = at ? `${at.z}/${at.x}/${at.y}` : "{z}/{x}/{y}";
-    const url = this.url("", { ...terms(query), style: options.style, threshold: options.threshold.toFixed(2), rev: options.rev });
+    const url = this.url("", { ...terms(query), style: options.style, detail: options.style === "grid" || options.detail === "tile" ? undefined : options.detail, threshold: options.threshold.toFixed(2), rev: options.rev });
     return url.replace(this.base, `${this.base}overlay/${layer}/${place}.png`);
   }
 

@@ -1,5 +1,5 @@
 import { cleanPrompt } from "./terms";
-import type { OverlayStyle, Query } from "./types";
+import type { OverlayDetail, OverlayStyle, Query } from "./types";
 
 /** Everything that the address bar holds: enough to see the same on another screen. */
 export interface View extends Query {
@@ -10,6 +10,8 @@ export interface View extends Query {
   /** Least calibrated score that counts, 0–1. */
   threshold: number;
   style: OverlayStyle;
+  /** How far the overlay looks: at whole tiles, or into them. */
+  detail: OverlayDetail;
   /** Where is searched: what one sees, or the whole layer. */
   scope: "view" | "layer";
 }
@@ -30,6 +32,9 @@ export function formatHash(view: View): string {
   }
   if (view.style !== "heat") {
     params.set("style", view.style);
+  }
+  if (view.detail !== "patch") {
+    params.set("detail", view.detail);
   }
   if (view.scope !== "view") {
     params.set("scope", view.scope);
@@ -66,6 +71,9 @@ export function parseHash(hash: string): Partial<View> {
   const style = STYLES.find((s) => s === params.get("style"));
   if (style) {
     view.style = style;
+  }
+  if (params.get("detail") === "tile") {
+    view.detail = "tile";
   }
   if (params.get("scope") === "layer") {
     view.scope = "layer";

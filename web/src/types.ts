@@ -7,6 +7,8 @@ export type TileName = string;
 export type BBox = [number, number, number, number];
 
 export type OverlayStyle = "heat" | "grid" | "outline";
+/** Whole tiles, or the parts of them in which the thing is seen. */
+export type OverlayDetail = "tile" | "patch";
 
 export interface IndexState {
   state: "ready" | "building" | "empty" | "unavailable";

@@ -25,9 +25,10 @@ describe("addresses", () => {
   });
   it("of an overlay take nothing but the query from a view", () => {
     const view = { q: ["stadium"], not: [], layer: "x", center: [1, 2] };
-    expect(api.overlayUrl("city", view, { z: 17, x: 1, y: 2 }, { style: "grid", threshold: 0.5, rev: "r1" })).toBe(
+    expect(api.overlayUrl("city", view, { z: 17, x: 1, y: 2 }, { style: "grid", detail: "patch", threshold: 0.5, rev: "r1" })).toBe(
       "http://host/prefix/overlay/city/17/1/2.png?q=stadium&style=grid&threshold=0.50&rev=r1");
-    expect(api.overlayUrl("city", view, null, { style: "heat", threshold: 0.5 })).toBe("http://host/prefix/overlay/city/{z}/{x}/{y}.png?q=stadium&style=heat&threshold=0.50");
+    expect(api.overlayUrl("city", view, null, { style: "heat", detail: "tile", threshold: 0.5 })).toBe("http://host/prefix/overlay/city/{z}/{x}/{y}.png?q=stadium&style=heat&threshold=0.50");
+    expect(api.overlayUrl("city", view, null, { style: "heat", detail: "patch", threshold: 0.5 })).toBe("http://host/prefix/overlay/city/{z}/{x}/{y}.png?q=stadium&style=heat&detail=patch&threshold=0.50");
   });
   it("from an answer keep their placeholders, relative or not", () => {
     expect(api.resolve("tiles/city/{z}/{x}/{y}.jpg?rev=1")).toBe("http://host/prefix/tiles/city/{z}/{x}/{y}.jpg?rev=1");

@@ -1,14 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { formatHash, parseHash, type View } from "../src/hash";
 
-const view: View = { layer: "city", center: [4.95, 52.37], zoom: 16, q: ["stadium"], not: [], threshold: 0.5, style: "heat", scope: "view" };
+const view: View = { layer: "city", center: [4.95, 52.37], zoom: 16, q: ["stadium"], not: [], threshold: 0.5, style: "heat", detail: "patch", scope: "view" };
 
 describe("formatHash", () => {
   const cases: [string, Partial<View>, string][] = [
     ["defaults are left out", {}, "#/city/16/52.37/4.95?q=stadium"],
     ["no prompt", { q: [] }, "#/city/16/52.37/4.95"],
-    ["everything", { q: ["stadium", "parking lot"], not: ["tile:17/67350/43080"], threshold: 0.6, style: "grid", scope: "layer" },
-      "#/city/16/52.37/4.95?q=stadium&q=parking+lot&not=tile:17/67350/43080&threshold=0.60&style=grid&scope=layer"],
+    ["everything", { q: ["stadium", "parking lot"], not: ["tile:17/67350/43080"], threshold: 0.6, style: "grid", detail: "tile", scope: "layer" },
+      "#/city/16/52.37/4.95?q=stadium&q=parking+lot&not=tile:17/67350/43080&threshold=0.60&style=grid&detail=tile&scope=layer"],
     ["signs of addresses", { q: ["a&b=c #d?%/é"] }, "#/city/16/52.37/4.95?q=a%26b%3Dc+%23d%3F%25/%C3%A9"],
     ["no more digits than the zoom can show", { center: [4.123456789, -52.987654321], zoom: 2 }, "#/city/2/-52.988/4.123?q=stadium"],
   ];
