@@ -3,17 +3,13 @@ package encoder
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"math"
-	"os"
-	"runtime"
 	"sync"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/tilescout/tilescout"
-	"github.com/tilescout/tilescout/encoder/bundled"
 	"github.com/tilescout/tilescout/encoder/onnxruntime"
 )
 
@@ -34,46 +30,23 @@ const denseBatch = 8
 // OpenDense reads a model as Open does and makes the dense output of its image tower ready. A model without one is
 // tilescout.ErrUnavailable.
 func OpenDense(ctx context.Context, o Options) (*Dense, error) {
-	name := o.Model
-	var files fs.FS
-	if name == "" || name == "bundled" {
-		name, files = "bundled", bundled.FS()
-	} else {
-		files = os.DirFS(name)
-	}
-	f, err := readFolder(files, name)
+	rt, f, err := prepare(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	output := f.manifest.Image.Dense
 	if output == "" {
-		return nil, fmt.Errorf("model %s has no dense output: %w", name, tilescout.ErrUnavailable)
+		return nil, fmt.Errorf("model %s has no dense output: %w", f.name, tilescout.ErrUnavailable)
 	}
 	cells, err := outputCells(f.image, output)
 	if err != nil {
-		return nil, fmt.Errorf("model %s: %w", name, err)
+		return nil, fmt.Errorf("model %s: %w", f.name, err)
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	path, err := onnxruntime.Find(onnxruntime.Search{Flag: o.Library, Config: o.Config, DataDir: o.DataDir})
+	so := f.sessionOptions(o)
+	so.Input, so.Outputs = f.manifest.Image.Input, []string{output}
+	session, err := rt.NewSession(f.image, so)
 	if err != nil {
-		return nil, err
-	}
-	rt, err := onnxruntime.Load(path)
-	if err != nil {
-		return nil, err
-	}
-	threads := o.Threads
-	if threads <= 0 {
-		threads = min(runtime.GOMAXPROCS(0), 8)
-	}
-	session, err := rt.NewSession(f.image, onnxruntime.SessionOptions{
-		Threads: threads, Device: o.Device, Provider: o.Provider, Notice: o.Notice,
-		Input: f.manifest.Image.Input, Outputs: []string{output},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("model %s: %s: %w", name, f.manifest.Image.File, err)
+		return nil, fmt.Errorf("model %s: %s: %w", f.name, f.manifest.Image.File, err)
 	}
 	return &Dense{
 		side: cells, dimension: f.model.Dimension, size: f.model.InputSize,

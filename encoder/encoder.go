@@ -7,8 +7,8 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
 	"runtime"
-	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -33,55 +33,70 @@ type Options struct {
 
 // Encoder embeds pictures and prompts with one model. Its methods are safe for concurrent use.
 type Encoder struct {
-	model   Model
-	library string
-	words   *words
-	resizer *resizer
-	runner  *runner
-	scratch scratchPool
-	decode  *semaphore.Weighted // pictures decoded at the same time, over all callers
-	close   sync.Once
+	model     Model
+	library   string
+	tokenizer tokenizer
+	resizer   *resizer
+	runner    *runner
+	scratch   scratchPool
+	decode    *semaphore.Weighted // pictures decoded at the same time, over all callers
+	close     sync.Once
 }
 
 // Open reads a model, loads ONNX Runtime and makes both towers ready. Errors wrap tilescout.ErrUnavailable where the
 // library, the model or the device is missing, and tilescout.ErrBadInput where a file is not what it should be; their
 // text says what to do.
 func Open(ctx context.Context, o Options) (*Encoder, error) {
-	name := o.Model
+	rt, f, err := prepare(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return start(rt, f, o)
+}
+
+// prepare reads the model and loads ONNX Runtime.
+func prepare(ctx context.Context, o Options) (*onnxruntime.Runtime, *folder, error) {
+	name, dir := o.Model, o.Model
 	var files fs.FS
 	if name == "" || name == "bundled" {
-		name, files = "bundled", bundled.FS()
+		name, dir, files = "bundled", "", bundled.FS()
 	} else {
 		info, err := os.Stat(name)
 		if err != nil || !info.IsDir() {
-			return nil, fmt.Errorf("model %s: no such folder; name a model folder, or \"bundled\": %w", name, tilescout.ErrUnavailable)
+			return nil, nil, fmt.Errorf("model %s: no such folder; name a model folder, or \"bundled\": %w", name, tilescout.ErrUnavailable)
 		}
-		files = os.DirFS(name)
+		if dir, err = filepath.Abs(dir); err != nil {
+			return nil, nil, err
+		}
+		files = os.DirFS(dir)
 	}
-	f, err := readFolder(files, name)
+	f, err := readFolder(ctx, files, name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	f.name, f.dir = name, dir
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	path, err := onnxruntime.Find(onnxruntime.Search{Flag: o.Library, Config: o.Config, DataDir: o.DataDir})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rt, err := onnxruntime.Load(path)
-	if err != nil {
-		return nil, err
-	}
-	return start(rt, f, o, name)
+	return rt, f, err
 }
 
-func start(rt *onnxruntime.Runtime, f *folder, o Options, name string) (*Encoder, error) {
+// sessionOptions for the towers of a folder.
+func (f *folder) sessionOptions(o Options) onnxruntime.SessionOptions {
 	threads := o.Threads
 	if threads <= 0 {
 		threads = min(runtime.GOMAXPROCS(0), 8)
 	}
-	so := onnxruntime.SessionOptions{Threads: threads, Device: o.Device, Provider: o.Provider, Notice: o.Notice}
+	return onnxruntime.SessionOptions{Threads: threads, Device: o.Device, Provider: o.Provider, Notice: o.Notice, Folder: f.dir}
+}
+
+func start(rt *onnxruntime.Runtime, f *folder, o Options) (*Encoder, error) {
+	so, name := f.sessionOptions(o), f.name
 	so.Input, so.Outputs = f.manifest.Image.Input, []string{f.manifest.Image.Output}
 	image, err := rt.NewSession(f.image, so)
 	if err != nil {
@@ -96,9 +111,9 @@ func start(rt *onnxruntime.Runtime, f *folder, o Options, name string) (*Encoder
 		return nil, fmt.Errorf("model %s: %s: %w", name, f.manifest.Text.File, err)
 	}
 	e := &Encoder{
-		model: f.model, library: rt.Path, words: f.words, resizer: newResizer(f.preprocess),
+		model: f.model, library: rt.Path, tokenizer: f.tokenizer, resizer: newResizer(f.preprocess),
 		decode: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))),
-		runner: &runner{image: image, text: text, size: f.model.InputSize, context: f.words.context, dimension: f.model.Dimension},
+		runner: &runner{image: image, text: text, size: f.model.InputSize, dimension: f.model.Dimension},
 	}
 	e.model.Provider, e.model.Runtime = image.Device, rt.Version
 	e.runner.start()
@@ -120,8 +135,7 @@ func (e *Encoder) warm() error {
 	if _, err := e.encodePixels(ctx, pixels, Interactive); err != nil {
 		return err
 	}
-	ids := slices.Repeat([]int64{e.words.unknown}, e.words.context)
-	_, err := e.encodeTokens(ctx, ids, 1)
+	_, err := e.encodeTokens(ctx, e.tokenizer.probe(), 1)
 	return err
 }
 
@@ -268,22 +282,23 @@ type Text struct {
 	Truncated bool      // the prompt was longer than the model reads
 }
 
-// Texts returns one embedding per prompt, in order. Templates are not applied. An empty prompt, one without a letter or
-// digit, one that is no UTF-8 and one above 4096 bytes are tilescout.ErrBadInput; a full queue is tilescout.ErrBusy.
+// Texts returns one embedding per prompt, in order. Templates are not applied. An empty prompt, one without anything that
+// the tokenizer reads (a letter or digit for whole words), one that is no UTF-8 and one above 4096 bytes are
+// tilescout.ErrBadInput; a full queue is tilescout.ErrBusy.
 func (e *Encoder) Texts(ctx context.Context, prompts []string) ([]Text, error) {
 	texts := make([]Text, len(prompts))
-	ids := make([]int64, 0, len(prompts)*e.words.context)
+	lists := make([][]int64, len(prompts))
 	for i, prompt := range prompts {
-		t, err := e.words.tokenize(prompt)
+		t, err := e.tokenizer.tokenize(prompt)
 		if err != nil {
 			return nil, fmt.Errorf("encoder: %w", err)
 		}
 		texts[i] = Text{Unknown: t.unknown, Truncated: t.truncated}
-		ids = append(ids, t.ids...)
+		lists[i] = t.ids
 	}
 	for i := 0; i < len(prompts); i += textBatch {
 		n := min(textBatch, len(prompts)-i)
-		rows, err := e.encodeTokens(ctx, ids[i*e.words.context:(i+n)*e.words.context], n)
+		rows, err := e.encodeTokens(ctx, e.pad(lists[i:i+n]), n)
 		if err != nil {
 			return nil, err
 		}
@@ -295,7 +310,23 @@ func (e *Encoder) Texts(ctx context.Context, prompts []string) ([]Text, error) {
 	return texts, nil
 }
 
-// encodeTokens embeds n prompts, at most textBatch.
+// pad joins prompts of different lengths: all become as long as the longest.
+func (e *Encoder) pad(lists [][]int64) []int64 {
+	longest := 0
+	for _, l := range lists {
+		longest = max(longest, len(l))
+	}
+	ids := make([]int64, 0, longest*len(lists))
+	for _, l := range lists {
+		ids = append(ids, l...)
+		for range longest - len(l) {
+			ids = append(ids, e.tokenizer.padding())
+		}
+	}
+	return ids
+}
+
+// encodeTokens embeds n prompts of equal length, at most textBatch.
 func (e *Encoder) encodeTokens(ctx context.Context, ids []int64, n int) ([]float32, error) {
 	t := &textJob{ctx: ctx, tokens: ids, n: n, done: make(chan textResult, 1)}
 	if err := enqueue(e.runner, e.runner.texts, t); err != nil {

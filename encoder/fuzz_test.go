@@ -19,7 +19,7 @@ func FuzzPreflight(f *testing.F) {
 	f.Add(bytesField(nil, modelGraph, graph))
 	f.Add([]byte{0x3a, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, model []byte) {
-		if err := preflight(model, tower{"pixels", "embedding", elemUint8, 4}); err != nil && !errors.Is(err, tilescout.ErrBadInput) {
+		if err := preflight(model, tower{input: "pixels", output: "embedding", elem: elemUint8, rank: 4}); err != nil && !errors.Is(err, tilescout.ErrBadInput) {
 			t.Errorf("preflight: %v has no kind", err)
 		}
 	})

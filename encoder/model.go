@@ -2,6 +2,7 @@ package encoder
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"path/filepath"
 	"slices"
@@ -55,40 +57,53 @@ type Calibration struct {
 	Synonym float64 `json:"synonym"`
 }
 
-// manifest is model.json, format 1.
-type manifest struct {
+// Manifest is model.json, format 1.
+type Manifest struct {
 	Format      int           `json:"format"`
 	ID          string        `json:"id"`
 	Title       string        `json:"title"`
 	Licence     string        `json:"licence"`
 	Dimension   int           `json:"dimension"`
 	LogitScale  float64       `json:"logitScale"`
-	Image       imageManifest `json:"image"`
-	Text        textManifest  `json:"text"`
+	Image       ImageManifest `json:"image"`
+	Text        TextManifest  `json:"text"`
 	Templates   []string      `json:"templates"`
 	Concepts    string        `json:"concepts"`
 	Calibration Calibration   `json:"calibration"`
 }
 
-type imageManifest struct {
-	File   string `json:"file"`
-	SHA256 string `json:"sha256"`
-	Input  string `json:"input"`  // uint8 [B, size, size, 3] RGB
-	Output string `json:"output"` // float32 [B, dimension]
-	Dense  string `json:"dense"`  // float32 [B, cells, dimension], row-major; "" if the model has none
-	Size   int    `json:"size"`
-	Resize string `json:"resize"` // squash | shortest
-	Filter string `json:"filter"` // bicubic | bilinear | box
+// ImageManifest is the part of a Manifest that describes the image tower.
+type ImageManifest struct {
+	File    string      `json:"file"`
+	SHA256  string      `json:"sha256"`
+	Weights WeightsFile `json:"weights,omitzero"`
+	Input   string      `json:"input"`  // uint8 [B, size, size, 3] RGB
+	Output  string      `json:"output"` // float32 [B, dimension]
+	Dense   string      `json:"dense"`  // float32 [B, cells, dimension], row-major; "" if the model has none
+	Size    int         `json:"size"`
+	Resize  string      `json:"resize"`         // squash | shortest-crop (or shortest) | shortest-crop-round
+	Filter  string      `json:"filter"`         // bicubic | bilinear | box
+	Edge    int         `json:"edge,omitempty"` // shortest: pixels of the shortest side before the crop; 0 is size
 }
 
-type textManifest struct {
-	File       string `json:"file"`
-	SHA256     string `json:"sha256"`
-	Input      string `json:"input"`   // int64 [B, context]
-	Output     string `json:"output"`  // float32 [B, dimension]
-	Context    int    `json:"context"` // tokens of a prompt
-	Tokenizer  string `json:"tokenizer"`
-	Vocabulary string `json:"vocabulary"`
+// WeightsFile holds the large tensors of a graph that has them outside. The library maps it.
+type WeightsFile struct {
+	File   string `json:"file"`
+	SHA256 string `json:"sha256"`
+}
+
+// TextManifest is the part of a Manifest that describes the text tower.
+type TextManifest struct {
+	File       string      `json:"file"`
+	SHA256     string      `json:"sha256"`
+	Weights    WeightsFile `json:"weights,omitzero"`
+	Input      string      `json:"input"`            // int64 [B, context]; with tokenizer bpe [B, length], length at most context
+	Output     string      `json:"output"`           // float32 [B, dimension]
+	Context    int         `json:"context"`          // tokens of a prompt
+	Tokenizer  string      `json:"tokenizer"`        // words | bpe
+	Vocabulary string      `json:"vocabulary"`       // words, or the ids of byte pairs
+	Merges     string      `json:"merges,omitempty"` // bpe: the file of merges
+	Clean      string      `json:"clean,omitempty"`  // bpe: hf, the default, or openclip
 }
 
 // Caps on what a model folder may hold. The graphs may be as large as a protobuf message can be.
@@ -96,6 +111,7 @@ const (
 	maxManifest   = 1 << 20
 	maxVocabulary = 16 << 20
 	maxGraph      = 2<<30 - 1
+	maxWeights    = 64 << 30
 	maxInputSize  = 1024
 	maxDimension  = 8192
 	maxContext    = 1024
@@ -103,9 +119,11 @@ const (
 
 // folder is a model folder read and checked, before anything of it runs.
 type folder struct {
-	manifest   manifest
+	name       string // as the user named it
+	dir        string // where it lies on disk; "" for the bundled one, which has no weights outside its graphs
+	manifest   Manifest
 	model      Model
-	words      *words
+	tokenizer  tokenizer
 	image      []byte // the graph of the image tower
 	text       []byte // the graph of the text tower
 	preprocess preprocessing
@@ -113,7 +131,7 @@ type folder struct {
 
 // readFolder reads a model folder and checks it. name is used in error texts only.
 // A folder without model.json is ErrUnavailable, one whose files are not what they should be ErrBadInput.
-func readFolder(files fs.FS, name string) (*folder, error) {
+func readFolder(ctx context.Context, files fs.FS, name string) (*folder, error) {
 	raw, err := readFile(files, "model.json", maxManifest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("model %s: no model.json in it; name a model folder, or \"bundled\": %w", name, tilescout.ErrUnavailable)
@@ -127,12 +145,17 @@ func readFolder(files fs.FS, name string) (*folder, error) {
 	}
 	m := f.manifest
 
-	vocabulary, err := readFile(files, m.Text.Vocabulary, maxVocabulary)
-	if err == nil {
-		f.words, err = parseWords(vocabulary, m.Text.Context)
+	sums := map[string][sha256.Size]byte{"model.json": sha256.Sum256(raw)}
+	read := func(file string) ([]byte, error) {
+		data, err := readFile(files, file, maxVocabulary)
+		if err != nil {
+			return nil, fmt.Errorf("model %s: %s: %w", name, file, kindOr(err, tilescout.ErrBadInput))
+		}
+		sums[file] = sha256.Sum256(data)
+		return data, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("model %s: %s: %w", name, m.Text.Vocabulary, kindOr(err, tilescout.ErrBadInput))
+	if f.tokenizer, err = newTokenizer(m.Text, read); err != nil {
+		return nil, fmt.Errorf("model %s: %w", name, err)
 	}
 	concepts, err := readFile(files, m.Concepts, maxVocabulary)
 	var list []Concept
@@ -142,21 +165,35 @@ func readFolder(files fs.FS, name string) (*folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %s: %w", name, m.Concepts, kindOr(err, tilescout.ErrBadInput))
 	}
-	image := tower{m.Image.Input, m.Image.Output, elemUint8, 4}
-	if f.image, err = readGraph(files, m.Image.File, m.Image.SHA256, image); err != nil {
-		return nil, fmt.Errorf("model %s: %s: %w", name, m.Image.File, kindOr(err, tilescout.ErrBadInput))
-	}
-	text := tower{m.Text.Input, m.Text.Output, elemInt64, 2}
-	if f.text, err = readGraph(files, m.Text.File, m.Text.SHA256, text); err != nil {
-		return nil, fmt.Errorf("model %s: %s: %w", name, m.Text.File, kindOr(err, tilescout.ErrBadInput))
+	sums[m.Concepts] = sha256.Sum256(concepts)
+	for _, t := range []struct {
+		file, sha256 string
+		weights      WeightsFile
+		tower        tower
+		graph        *[]byte
+	}{
+		{m.Image.File, m.Image.SHA256, m.Image.Weights, tower{input: m.Image.Input, output: m.Image.Output, elem: elemUint8, rank: 4}, &f.image},
+		{m.Text.File, m.Text.SHA256, m.Text.Weights, tower{input: m.Text.Input, output: m.Text.Output, elem: elemInt64, rank: 2}, &f.text},
+	} {
+		if t.weights.File != "" {
+			size, sum, err := readWeights(ctx, files, t.weights)
+			if err != nil {
+				return nil, fmt.Errorf("model %s: %s: %w", name, t.weights.File, kindOr(err, tilescout.ErrBadInput))
+			}
+			t.tower.weights, t.tower.size = t.weights.File, size
+			sums[t.weights.File] = sum
+		}
+		graph, err := readGraph(files, t.file, t.sha256, t.tower)
+		if err != nil {
+			return nil, fmt.Errorf("model %s: %s: %w", name, t.file, kindOr(err, tilescout.ErrBadInput))
+		}
+		*t.graph, sums[t.file] = graph, sha256.Sum256(graph)
 	}
 
-	f.preprocess = preprocessing{Size: m.Image.Size, Resize: m.Image.Resize, Filter: m.Image.Filter}
+	f.preprocess = preprocessing{Size: m.Image.Size, Resize: m.Image.Resize, Filter: m.Image.Filter, Edge: m.Image.Edge}
 	f.model = Model{
 		ID: m.ID, Title: m.Title, Licence: m.Licence,
-		Digest: digest(map[string][]byte{
-			"model.json": raw, m.Text.Vocabulary: vocabulary, m.Concepts: concepts, m.Image.File: f.image, m.Text.File: f.text,
-		}),
+		Digest:        digest(sums),
 		Preprocessing: f.preprocess.ID(),
 		InputSize:     m.Image.Size,
 		Dimension:     m.Dimension,
@@ -164,28 +201,28 @@ func readFolder(files fs.FS, name string) (*folder, error) {
 		Templates:     m.Templates,
 		Concepts:      list,
 		Calibration:   m.Calibration,
-		Words:         f.words.known(),
+		Words:         f.tokenizer.known(),
 	}
 	return f, nil
 }
 
 // parseManifest reads model.json. An unknown key is an error: a setting that is ignored gives wrong embeddings.
-func parseManifest(raw []byte) (manifest, error) {
+func parseManifest(raw []byte) (Manifest, error) {
 	var format struct {
 		Format int `json:"format"`
 	}
 	if err := json.Unmarshal(raw, &format); err != nil {
-		return manifest{}, fmt.Errorf("not the JSON of a model: %v: %w", err, tilescout.ErrBadInput)
+		return Manifest{}, fmt.Errorf("not the JSON of a model: %v: %w", err, tilescout.ErrBadInput)
 	}
 	if format.Format != 1 {
-		return manifest{}, fmt.Errorf("format %d is not known to this version of Tilescout, which reads format 1; export the model again or update Tilescout: %w", format.Format, tilescout.ErrBadInput)
+		return Manifest{}, fmt.Errorf("format %d is not known to this version of Tilescout, which reads format 1; export the model again or update Tilescout: %w", format.Format, tilescout.ErrBadInput)
 	}
-	var m manifest
+	var m Manifest
 	if err := decodeStrict(raw, &m); err != nil {
-		return manifest{}, err
+		return Manifest{}, err
 	}
-	bad := func(key string, value any, want string) (manifest, error) {
-		return manifest{}, fmt.Errorf("%s is %v, want %s: %w", key, value, want, tilescout.ErrBadInput)
+	bad := func(key string, value any, want string) (Manifest, error) {
+		return Manifest{}, fmt.Errorf("%s is %v, want %s: %w", key, value, want, tilescout.ErrBadInput)
 	}
 	switch {
 	case m.ID == "":
@@ -196,14 +233,18 @@ func parseManifest(raw []byte) (manifest, error) {
 		return bad("logitScale", m.LogitScale, "a positive number (the factor itself, not its logarithm)")
 	case m.Image.Size < 8 || m.Image.Size > maxInputSize:
 		return bad("image.size", m.Image.Size, fmt.Sprintf("8 to %d pixels", maxInputSize))
-	case m.Image.Resize != "squash" && m.Image.Resize != "shortest":
-		return bad("image.resize", m.Image.Resize, "squash or shortest")
+	case !slices.Contains([]string{"squash", "shortest", "shortest-crop", "shortest-crop-round"}, m.Image.Resize):
+		return bad("image.resize", m.Image.Resize, "squash, shortest-crop or shortest-crop-round")
+	case m.Image.Edge != 0 && (m.Image.Edge < m.Image.Size || m.Image.Edge > 2*maxInputSize):
+		return bad("image.edge", m.Image.Edge, "image.size or more")
 	case filterOf(m.Image.Filter) == nil:
 		return bad("image.filter", m.Image.Filter, "bicubic, bilinear or box")
 	case m.Text.Context < 1 || m.Text.Context > maxContext:
 		return bad("text.context", m.Text.Context, fmt.Sprintf("1 to %d tokens", maxContext))
-	case m.Text.Tokenizer != "words":
-		return bad("text.tokenizer", m.Text.Tokenizer, "words")
+	case m.Text.Tokenizer != "words" && m.Text.Tokenizer != "bpe":
+		return bad("text.tokenizer", m.Text.Tokenizer, "words or bpe")
+	case m.Text.Clean != "" && m.Text.Clean != "hf" && m.Text.Clean != "openclip":
+		return bad("text.clean", m.Text.Clean, "hf or openclip")
 	case m.Image.Input == "" || m.Image.Output == "" || m.Text.Input == "" || m.Text.Output == "":
 		return bad("input or output", `""`, "the name of a graph's input or output")
 	case len(m.Templates) == 0:
@@ -214,7 +255,16 @@ func parseManifest(raw []byte) (manifest, error) {
 			return bad("templates", fmt.Sprintf("%q", t), "a text with one {}")
 		}
 	}
-	for key, file := range map[string]string{"image.file": m.Image.File, "text.file": m.Text.File, "text.vocabulary": m.Text.Vocabulary, "concepts": m.Concepts} {
+	local := map[string]string{"image.file": m.Image.File, "text.file": m.Text.File, "text.vocabulary": m.Text.Vocabulary, "concepts": m.Concepts}
+	if m.Text.Tokenizer == "bpe" {
+		local["text.merges"] = m.Text.Merges
+	}
+	for key, w := range map[string]WeightsFile{"image.weights": m.Image.Weights, "text.weights": m.Text.Weights} {
+		if w != (WeightsFile{}) {
+			local[key] = w.File
+		}
+	}
+	for key, file := range local {
 		if !filepath.IsLocal(file) || strings.ContainsAny(file, `/\`) || file == "." {
 			return bad(key, fmt.Sprintf("%q", file), "the name of a file in the model's folder")
 		}
@@ -255,6 +305,42 @@ func readGraph(files fs.FS, name, want string, t tower) ([]byte, error) {
 	return graph, nil
 }
 
+// readWeights compares the file of a graph's large tensors with the hash in the manifest and returns its size.
+func readWeights(ctx context.Context, files fs.FS, w WeightsFile) (size int64, sum [sha256.Size]byte, err error) {
+	f, err := files.Open(w.File)
+	if err != nil {
+		return 0, sum, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, sum, err
+	}
+	if size = info.Size(); !info.Mode().IsRegular() || size > maxWeights {
+		return 0, sum, fmt.Errorf("want a regular file of at most %d bytes: %w", int64(maxWeights), tilescout.ErrBadInput)
+	}
+	h := sha256.New()
+	buffer := make([]byte, 1<<20)
+	for {
+		if err := ctx.Err(); err != nil {
+			return 0, sum, err
+		}
+		n, err := f.Read(buffer)
+		h.Write(buffer[:n])
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return 0, sum, err
+		}
+	}
+	h.Sum(sum[:0])
+	if got := hex.EncodeToString(sum[:]); !strings.EqualFold(got, w.SHA256) {
+		return 0, sum, fmt.Errorf("checksum mismatch: got %s, model.json wants %s; the file was changed or cut off, convert or copy the model again: %w", got, w.SHA256, tilescout.ErrBadInput)
+	}
+	return size, sum, nil
+}
+
 // readFile reads a file of at most limit bytes.
 func readFile(files fs.FS, name string, limit int64) ([]byte, error) {
 	f, err := files.Open(name)
@@ -290,22 +376,17 @@ func decodeStrict(raw []byte, v any) error {
 }
 
 // digest is the SHA-256 over names and hashes of the files, in the order of their names.
-func digest(files map[string][]byte) string {
-	names := make([]string, 0, len(files))
-	for name := range files {
-		names = append(names, name)
-	}
-	slices.Sort(names)
+func digest(sums map[string][sha256.Size]byte) string {
 	h := sha256.New()
-	for _, name := range names {
-		fmt.Fprintf(h, "%s %x\n", name, sha256.Sum256(files[name]))
+	for _, name := range slices.Sorted(maps.Keys(sums)) {
+		fmt.Fprintf(h, "%s %x\n", name, sums[name])
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
 // kindOr gives err a kind if it has none.
 func kindOr(err, kind error) error {
-	for _, k := range []error{tilescout.ErrBadInput, tilescout.ErrUnavailable} {
+	for _, k := range []error{tilescout.ErrBadInput, tilescout.ErrUnavailable, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, k) {
 			return err
 		}

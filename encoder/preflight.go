@@ -2,6 +2,7 @@ package encoder
 
 import (
 	"fmt"
+	"strconv"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -13,6 +14,8 @@ type tower struct {
 	input, output string
 	elem          uint64 // TensorProto.DataType of the input
 	rank          int    // of the input
+	weights       string // name of the one file that may hold tensors of the graph; "" if none may
+	size          int64  // of that file, in bytes
 }
 
 // TensorProto.DataType, onnx.proto3.
@@ -35,13 +38,14 @@ const (
 	typeTensor                             = 1
 	tensorElem, tensorShape                = 1, 2
 	shapeDim                               = 1
+	entryKey, entryValue                   = 1, 2
 )
 
 var errNotONNX = fmt.Errorf("it is no ONNX model, or cut off; name a folder that an export of Tilescout wrote: %w", tilescout.ErrBadInput)
 
 // preflight walks an ONNX file before ONNX Runtime sees it. A model is code-like input: operators outside the standard
-// domains, control flow (which could run for ever) and data in other files are refused, and the input and output must be
-// those of the tower. One pass, nothing is copied.
+// domains, control flow (which could run for ever) and data in files other than the tower's own are refused, and the input
+// and output must be those of the tower. One pass, nothing is copied.
 func preflight(model []byte, t tower) error {
 	var graph []byte
 	graphs := 0
@@ -75,7 +79,7 @@ func preflight(model []byte, t tower) error {
 			nodes++
 			return checkNode(v)
 		case graphInitializer:
-			return checkTensor(v)
+			return checkTensor(v, t)
 		case graphInput:
 			in++
 			return checkValue(v, t.input, t.elem, t.rank)
@@ -134,14 +138,45 @@ func checkNode(node []byte) error {
 	})
 }
 
-// checkTensor refuses weights kept in another file.
-func checkTensor(tensor []byte) error {
-	return fields(tensor, func(num protowire.Number, _ []byte, n uint64) error {
-		if num == tensorExternal || num == tensorLocation && n != 0 {
-			return refuse("its weights lie in another file; export it as one file")
+// checkTensor refuses weights kept in another file than the tower's, or beyond its end.
+func checkTensor(tensor []byte, t tower) error {
+	external := map[string]string{}
+	outside := false
+	err := fields(tensor, func(num protowire.Number, v []byte, n uint64) error {
+		switch num {
+		case tensorLocation:
+			outside = outside || n != 0
+		case tensorExternal:
+			outside = true
+			var key, value string
+			err := fields(v, func(num protowire.Number, v []byte, _ uint64) error {
+				switch num {
+				case entryKey:
+					key = string(v)
+				case entryValue:
+					value = string(v)
+				}
+				return nil
+			})
+			external[key] = value
+			return err
 		}
 		return nil
 	})
+	switch {
+	case err != nil || !outside:
+		return err
+	case t.weights == "":
+		return refuse("its weights lie in another file; export it as one file, or name the file in model.json")
+	case external["location"] != t.weights:
+		return refuse("its weights lie in %q, model.json names %q", external["location"], t.weights)
+	}
+	offset, err1 := strconv.ParseInt(external["offset"], 10, 64)
+	length, err2 := strconv.ParseInt(external["length"], 10, 64)
+	if err1 != nil || err2 != nil || offset < 0 || length < 0 || offset > t.size || length > t.size-offset {
+		return refuse("a tensor lies at %q, %q bytes long, in %s of %d bytes", external["offset"], external["length"], t.weights, t.size)
+	}
+	return nil
 }
 
 func checkValue(v []byte, name string, elem uint64, rank int) error {

@@ -9,14 +9,19 @@ import (
 // preprocessing is the way from a decoded picture to the image tower's input.
 type preprocessing struct {
 	Size   int    // pixels a side
-	Resize string // squash: the whole picture, whatever its sides; shortest: shortest side to Size, then the centre
+	Resize string // squash: the whole picture, whatever its sides; else shortest side to Size, then the centre
 	Filter string // bicubic, bilinear or box, each with antialiasing
+	Edge   int    // pixels of the shortest side before the crop; 0 is Size
 }
 
 // ID names the way. Embeddings made in different ways are not comparable, so it is part of an embedding's identity:
 // change it when the pixels that reach the model change.
 func (p preprocessing) ID() string {
-	return fmt.Sprintf("%s-%s-%d-rgb8-v1", p.Resize, p.Filter, p.Size)
+	size := fmt.Sprint(p.Size)
+	if p.Edge > p.Size {
+		size = fmt.Sprintf("%d-%d", p.Edge, p.Size)
+	}
+	return fmt.Sprintf("%s-%s-%s-rgb8-v1", p.Resize, p.Filter, size)
 }
 
 // window is the part of the resized picture that reaches the model: the picture is resized to width × height, of which
@@ -25,13 +30,21 @@ func (p preprocessing) window(w, h int) (width, height, left, top int) {
 	if p.Resize == "squash" {
 		return p.Size, p.Size, 0, 0
 	}
-	// The long side is truncated and the crop's offset is floored, as transformers does it.
+	// The long side is truncated. The crop's offset is floored, as transformers does it, or rounded half to even, as
+	// torchvision does for open_clip.
+	edge := max(p.Edge, p.Size)
 	if w <= h {
-		width, height = p.Size, p.Size*h/w
+		width, height = edge, edge*h/w
 	} else {
-		width, height = p.Size*w/h, p.Size
+		width, height = edge*w/h, edge
 	}
-	return width, height, (width - p.Size) / 2, (height - p.Size) / 2
+	half := func(n int) int {
+		if p.Resize == "shortest-crop-round" && n%4 == 3 {
+			n++
+		}
+		return n / 2
+	}
+	return width, height, half(width - p.Size), half(height - p.Size)
 }
 
 // filter is an interpolation kernel and the radius beyond which it is 0, in pixels of the result when scaling down.

@@ -47,7 +47,7 @@ type job struct {
 // textJob is one batch of prompts on its way through the text tower.
 type textJob struct {
 	ctx    context.Context
-	tokens []int64 // n × context
+	tokens []int64 // n × length
 	n      int
 	done   chan textResult // holds one
 }
@@ -62,7 +62,6 @@ type textResult struct {
 type runner struct {
 	image, text *onnxruntime.Session
 	size        int // pixels a side
-	context     int // tokens a prompt
 	dimension   int
 
 	interactive chan *job
@@ -264,7 +263,7 @@ func (r *runner) runText(ctx context.Context, t *textJob) {
 	began := time.Now()
 	rows := make([]float32, t.n*r.dimension)
 	out := onnxruntime.Output{Shape: []int64{int64(t.n), int64(r.dimension)}, Data: rows}
-	err := onnxruntime.Run(ctx, r.text, t.tokens, []int64{int64(t.n), int64(r.context)}, []onnxruntime.Output{out}, runLimit)
+	err := onnxruntime.Run(ctx, r.text, t.tokens, []int64{int64(t.n), int64(len(t.tokens) / t.n)}, []onnxruntime.Output{out}, runLimit)
 	r.stats.ranText(t.n, time.Since(began))
 	if err != nil {
 		err = fmt.Errorf("encoder: text tower: %w", closedOr(ctx, err))

@@ -12,6 +12,34 @@ import (
 	"github.com/tilescout/tilescout"
 )
 
+// tokenizer turns prompts into the text tower's input.
+type tokenizer interface {
+	tokenize(prompt string) (tokens, error)
+	padding() int64  // what follows a prompt that is shorter than others of its batch
+	probe() []int64  // a prompt that any text tower of this tokenizer must be able to read
+	known() []string // the words it knows, sorted; nil if it reads any
+}
+
+// newTokenizer reads the vocabulary of a text tower.
+func newTokenizer(m TextManifest, read func(file string) ([]byte, error)) (tokenizer, error) {
+	vocabulary, err := read(m.Vocabulary)
+	if err != nil {
+		return nil, err
+	}
+	if m.Tokenizer == "bpe" {
+		merges, err := read(m.Merges)
+		if err != nil {
+			return nil, err
+		}
+		return newPieces(m, vocabulary, merges)
+	}
+	w, err := parseWords(vocabulary, m.Context)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Vocabulary, err)
+	}
+	return w, nil
+}
+
 // maxPrompt bounds the work that one prompt can cause, in bytes.
 const maxPrompt = 4096
 
@@ -77,9 +105,13 @@ func (w *words) known() []string {
 	return list
 }
 
+func (w *words) padding() int64 { return w.pad }
+
+func (w *words) probe() []int64 { return slices.Repeat([]int64{w.unknown}, w.context) }
+
 // tokens is a prompt as the text tower takes it.
 type tokens struct {
-	ids       []int64  // context long, padded
+	ids       []int64  // of whole words: context long, padded
 	unknown   []string // words outside the vocabulary, as the user spelt them, each once
 	truncated bool     // words were left off at the end
 }
@@ -87,11 +119,8 @@ type tokens struct {
 // tokenize turns a prompt into token ids. A prompt without any word, one that is no UTF-8 and one above 4096 bytes are
 // ErrBadInput.
 func (w *words) tokenize(prompt string) (tokens, error) {
-	if len(prompt) > maxPrompt {
-		return tokens{}, fmt.Errorf("prompt of %d bytes: want at most %d: %w", len(prompt), maxPrompt, tilescout.ErrBadInput)
-	}
-	if !utf8.ValidString(prompt) {
-		return tokens{}, fmt.Errorf("prompt is not UTF-8: %w", tilescout.ErrBadInput)
+	if err := checkPrompt(prompt); err != nil {
+		return tokens{}, err
 	}
 	list := split(prompt)
 	if len(list) == 0 {
@@ -126,6 +155,16 @@ func (w *words) tokenize(prompt string) (tokens, error) {
 		t.ids = append(t.ids, w.pad)
 	}
 	return t, nil
+}
+
+func checkPrompt(prompt string) error {
+	if len(prompt) > maxPrompt {
+		return fmt.Errorf("prompt of %d bytes: want at most %d: %w", len(prompt), maxPrompt, tilescout.ErrBadInput)
+	}
+	if !utf8.ValidString(prompt) {
+		return fmt.Errorf("prompt is not UTF-8: %w", tilescout.ErrBadInput)
+	}
+	return nil
 }
 
 // alias returns what stands for the longest alias at the start of list, and its length in words; 0 if there is none.

@@ -84,15 +84,16 @@ func TestGoldenWords(t *testing.T) {
 	if err := json.Unmarshal(raw, &golden); err != nil {
 		t.Fatal(err)
 	}
-	f, err := readFolder(bundled.FS(), "bundled")
+	f, err := readFolder(t.Context(), bundled.FS(), "bundled")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(golden.Words) == 0 {
 		t.Fatal("golden.json has no words")
 	}
+	list := f.tokenizer.(*words)
 	for _, g := range golden.Words {
-		got, err := f.words.tokenize(g.Text)
+		got, err := f.tokenizer.tokenize(g.Text)
 		if len(g.Tokens) == 0 {
 			if !errors.Is(err, tilescout.ErrBadInput) {
 				t.Errorf("tokenize(%q): %v, want %v", g.Text, err, tilescout.ErrBadInput)
@@ -104,8 +105,8 @@ func TestGoldenWords(t *testing.T) {
 			continue
 		}
 		want := slices.Clone(g.Tokens)
-		for len(want) < f.words.context {
-			want = append(want, f.words.pad)
+		for len(want) < list.context {
+			want = append(want, list.pad)
 		}
 		if !slices.Equal(got.ids, want) {
 			t.Errorf("tokenize(%q) = %v, want %v", g.Text, got.ids, want)

@@ -9,7 +9,7 @@ import (
 )
 
 // Library returns the ONNX Runtime library that tests run with: what the usual search finds, else what "make build" put
-// into bin/ of the source tree. A test on a machine without one is skipped.
+// into bin/lib of the source tree. A test on a machine without one is skipped.
 func Library(t testing.TB) string {
 	t.Helper()
 	path, err := onnxruntime.Find(onnxruntime.Search{})
@@ -18,7 +18,7 @@ func Library(t testing.TB) string {
 	}
 	for dir, e := os.Getwd(); e == nil; dir = filepath.Dir(dir) {
 		if _, e := os.Stat(filepath.Join(dir, "go.mod")); e == nil {
-			if path, e := onnxruntime.Find(onnxruntime.Search{Flag: filepath.Join(dir, "bin")}); e == nil {
+			if path, e := onnxruntime.Find(onnxruntime.Search{Flag: filepath.Join(dir, "bin", "lib")}); e == nil {
 				return path
 			}
 			break

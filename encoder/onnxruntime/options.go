@@ -14,6 +14,7 @@ type SessionOptions struct {
 	Threads  int               // threads of one run; 0 lets the library choose: all cores
 	Device   string            // cpu, auto, cuda, tensorrt, coreml, directml, openvino or webgpu; "" is cpu
 	Provider map[string]string // options passed to the execution provider as they are
+	Folder   string            // where the model's weights file lies; "" if it has all weights inside
 	Notice   func(line string) // called when "auto" falls back; may be nil
 }
 

@@ -64,6 +64,9 @@ func (rt *Runtime) newSession(model []byte, device string, o SessionOptions) (*o
 	if cpu.X86.HasAVX2 && !cpu.X86.HasAVX512VNNI && !cpu.X86.HasAVXVNNI {
 		err = errors.Join(err, so.AddSessionConfigEntry("session.x64quantprecision", "1"))
 	}
+	if o.Folder != "" {
+		err = errors.Join(err, so.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", o.Folder))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("onnxruntime: session options: %w", err)
 	}

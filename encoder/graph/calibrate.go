@@ -1,0 +1,7 @@
+package graph
+
+// Tap is the input of a product whose values Calibrate looks at.
+type Tap struct {
+	Name     string
+	Channels int
+}

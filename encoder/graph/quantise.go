@@ -1,0 +1,93 @@
+package graph
+
+import (
+	"fmt"
+	"math"
+)
+
+// Range is where the input of a product lies, for its quantisation.
+type Range struct {
+	Min    float32   `json:"min"`
+	Max    float32   `json:"max"`
+	Smooth []float32 `json:"-"`               // per channel: what the input is divided by before, and the matrix multiplied
+	Float  bool      `json:"float,omitempty"` // the product stays in float32
+}
+
+// Ranges of all inputs of products of a tower, by the product's name.
+type Ranges struct{ Inputs map[string]Range }
+
+// unsmooth multiplies the rows of a matrix [in, n] by what the channels of its input were divided by.
+func (b *builder) unsmooth(tap string, matrix []float32, n int) {
+	for j, s := range b.ranges.Inputs[tap].Smooth {
+		row := matrix[j*n : (j+1)*n]
+		for i := range row {
+			row[i] *= s
+		}
+	}
+}
+
+// quantiseColumns returns a matrix [in, n] as int8, symmetric, with one scale for each column.
+func quantiseColumns(matrix []float32, n int) (q []byte, scales []float32) {
+	scales = make([]float32, n)
+	for i, v := range matrix {
+		scales[i%n] = max(scales[i%n], float32(math.Abs(float64(v))))
+	}
+	for i, s := range scales {
+		scales[i] = s / 127
+		if s == 0 {
+			scales[i] = 1 // a column of zeros
+		}
+	}
+	q = make([]byte, len(matrix))
+	for i, v := range matrix {
+		r := math.RoundToEven(float64(v) / float64(scales[i%n]))
+		q[i] = byte(int8(min(max(r, -127), 127)))
+	}
+	return q, scales
+}
+
+// weights adds a matrix in int8 and returns its names: values, scales, zero points.
+func (b *builder) int8(name string, matrix []float32, in, n int) (q, scales, zeros string) {
+	if !b.made[name+".int8"] {
+		values, s := quantiseColumns(matrix, n)
+		b.bytes(name+".int8", elemInt8, []int{in, n}, values)
+		b.floats(name+".scales", []int{n}, s)
+	}
+	zeros = b.bytes(fmt.Sprintf("zeros_%d", n), elemInt8, []int{n}, make([]byte, n))
+	return name + ".int8", name + ".scales", zeros
+}
+
+// static is a product over bytes whose scale is a constant: the same picture gives the same embedding in every batch.
+func (b *builder) static(name, tap, x string, matrix, bias []float32, in, n int) string {
+	key := tap + " " + x
+	q, ok := b.quantised[key]
+	if !ok {
+		scale, zero := b.ranges.Inputs[tap].scale()
+		q[1] = b.floats("range."+tap+".scale", nil, []float32{scale})
+		q[2] = b.bytes("range."+tap+".zero", elemUint8, nil, []byte{zero})
+		q[0] = b.node("QuantizeLinear", []string{x, q[1], q[2]})
+		b.quantised[key] = q
+	}
+	w, scales, zeros := b.int8(name, matrix, in, n)
+	return b.nodeN("MatMulIntegerToFloat", contrib, []string{
+		q[0], w, q[1], scales, q[2], zeros, b.floats(name+".bias", []int{n}, bias),
+	}, 1)[0]
+}
+
+// dynamic is a product over bytes whose scale is that of the values at hand.
+func (b *builder) dynamic(name, x string, matrix, bias []float32, in, n int) string {
+	w, scales, zeros := b.int8(name, matrix, in, n)
+	return b.nodeN("DynamicQuantizeMatMul", contrib, []string{
+		x, w, scales, zeros, b.floats(name+".bias", []int{n}, bias),
+	}, 1)[0]
+}
+
+// scale and zero point that map the range, which always holds 0, to 0…255.
+func (r Range) scale() (scale float32, zero byte) {
+	lo, hi := math.Min(float64(r.Min), 0), math.Max(float64(r.Max), 0)
+	if hi-lo < 1e-20 {
+		return 1, 0
+	}
+	step := (hi - lo) / 255
+	return float32(step), byte(min(max(math.RoundToEven(-lo/step), 0), 255))
+}
