@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/tilescout/tilescout/encoder/checkpoint/msgpack"
 	"github.com/tilescout/tilescout/encoder/checkpoint/safetensors"
 	"github.com/tilescout/tilescout/encoder/checkpoint/tensor"
+	"github.com/tilescout/tilescout/encoder/checkpoint/torchfile"
 )
 
 // contents are the tensors of one or several files under their own names.
@@ -62,7 +64,7 @@ func (c *Checkpoint) readFile(ctx context.Context, path string) (contents, error
 	return all, nil
 }
 
-func readAs(_ context.Context, f *os.File, size int64) (contents, error) {
+func readAs(ctx context.Context, f *os.File, size int64) (contents, error) {
 	var head [16]byte
 	n, _ := f.ReadAt(head[:], 0)
 	first := head[:n]
@@ -73,9 +75,15 @@ func readAs(_ context.Context, f *os.File, size int64) (contents, error) {
 		return contents{}, fmt.Errorf("a Git LFS pointer in place of the file; get the file itself (git lfs pull): %w", ErrFormat)
 	case bytes.HasPrefix(bytes.TrimLeft(first, " \t\r\n"), []byte("<")):
 		return contents{}, fmt.Errorf("an HTML page in place of the file; get it again: %w", ErrFormat)
-	case n > 8 && first[8] == '{' || n > 9 && first[8] == ' ':
+	case n > 8 && (first[8] == '{' || first[8] == ' ') && first[5]|first[6]|first[7] == 0: // a length below 2^40, then JSON
 		t, err := safetensors.Read(f, size)
 		return contents{tensors: t, format: "safetensors"}, err
+	case torchfile.Sniff(first):
+		t, err := torchfile.Read(f, size)
+		return contents{tensors: t.Tensors, format: t.Format, script: t.Format == torchfile.Script}, err
+	case msgpack.Sniff(first):
+		t, err := msgpack.Read(ctx, f, size)
+		return contents{tensors: t, format: "flax msgpack"}, err
 	}
 	return contents{}, fmt.Errorf("starts with % x, want safetensors, a PyTorch file or flax's msgpack: %w", first[:min(n, 4)], ErrFormat)
 }

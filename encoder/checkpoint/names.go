@@ -49,7 +49,7 @@ func (n *names) layers(prefix string) int {
 }
 
 // wrappers that training programs put before every name.
-var wrappers = []string{"module.", "_orig_mod.", "model.", "clip."}
+var wrappers = []string{"module.", "_orig_mod.", "model.", "clip.", "params."}
 
 // canonical renames the tensors of a file. Whose names it has shows in the names themselves.
 func canonical(file map[string]tensor.Tensor) (*names, error) {

@@ -82,7 +82,7 @@ func View(kind Type, shape, strides []int, offset int64, data Data, bigEndian bo
 		if s < 0 {
 			return Tensor{}, fmt.Errorf("stride %d: %w", s, ErrShape)
 		}
-		if shape[i] < 2 {
+		if shape[i] < 2 || n == 0 {
 			continue
 		}
 		if int64(s) > held || int64(shape[i]-1) > (math.MaxInt64-max(last, 0))/max(int64(s), 1) {
