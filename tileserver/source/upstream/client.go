@@ -101,14 +101,19 @@ func (c *Client) Hide(values ...string) {
 	}
 }
 
+// Shown returns an address as people may see it.
+func (c *Client) Shown(address string) string { return RedactURL(c.mask(address)) }
+
 // clean returns what an upstream wrote as one short line without secrets.
-func (c *Client) clean(text string) string {
+func (c *Client) clean(text string) string { return oneLine(c.mask(text), 200) }
+
+func (c *Client) mask(text string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range c.secrets {
 		text = strings.ReplaceAll(text, s, Mask)
 	}
-	return oneLine(text, 200)
+	return text
 }
 
 // NewClient returns a client for the layer of spec. hosts are the host names, with or without port, that the operator
@@ -333,3 +338,6 @@ func guardError(err error) error {
 	}
 	return err
 }
+
+// Limits are those on each picture.
+func (c *Client) Limits() source.Limits { return c.o.Limits }

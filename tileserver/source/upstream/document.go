@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -107,11 +108,11 @@ var (
 	markup           = regexp.MustCompile(`<!\[CDATA\[|\]\]>|<[^>]*>`)
 )
 
-// exceptionText returns what a WMS or WMTS exception report says, "" where data is none.
-func exceptionText(data []byte) string {
+// ExceptionText returns what a WMS or WMTS exception report says, "" where data is none.
+func ExceptionText(data []byte) string {
 	m := exceptionElement.FindSubmatch(data[:min(len(data), 16<<10)])
 	if m == nil {
 		return ""
 	}
-	return strings.TrimSpace(markup.ReplaceAllString(string(m[1]), " "))
+	return oneLine(html.UnescapeString(markup.ReplaceAllString(string(m[1]), " ")), 200)
 }

@@ -190,7 +190,7 @@ func (s *Fetcher) request(ctx context.Context, r Request, known *diskcache.Entry
 	}
 	shape, err := source.Check(data, s.o.Limits)
 	if err != nil {
-		if text := exceptionText(data); text != "" {
+		if text := ExceptionText(data); text != "" {
 			return fail(false, "upstream says: %s", s.client.clean(text))
 		}
 		// Of the wrong kind for us here: it is the upstream that failed, not the caller's input.

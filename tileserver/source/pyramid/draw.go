@@ -1,0 +1,211 @@
+package pyramid
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"image/draw"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/paulmach/orb"
+	"github.com/paulmach/orb/maptile"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/geo"
+	"github.com/tilescout/tilescout/tileserver/source"
+	"github.com/tilescout/tilescout/tileserver/source/resample"
+)
+
+const (
+	maxAcross = 8       // tiles of the pyramid under one of ours, in each direction
+	maxWindow = 4 << 20 // of their pixels
+	together  = 4       // fetched at once for one tile
+)
+
+// decoded is a tile of the pyramid as pixels; img is nil where there is none.
+type decoded struct {
+	img     *image.NRGBA
+	allowed time.Duration // that it may be kept, 0 where nothing was said
+	until   time.Time
+}
+
+func (d decoded) size() int {
+	if d.img == nil {
+		return 128
+	}
+	return len(d.img.Pix) + 128
+}
+
+// rendered is a tile of ours; none where the pyramid has nothing there.
+type rendered struct {
+	pic   tilescout.Picture
+	none  bool
+	until time.Time
+}
+
+func (s *Source) view(p orb.Point, z maptile.Zoom, size int) resample.View {
+	return resample.View{Tile: maptile.At(orb.Point{p[0], min(max(p[1], -geo.MaxLat), geo.MaxLat)}, z), Size: size, CRS: s.layer.Set.CRS}
+}
+
+// drawn returns a tile drawn from those of the pyramid.
+func (s *Source) drawn(ctx context.Context, t maptile.Tile) (tilescout.Picture, error) {
+	if r, ok := s.rendered.Peek(t); ok && time.Now().After(r.until) {
+		s.rendered.Remove(t)
+	}
+	r, err := s.rendered.Get(ctx, t, func(ctx context.Context) (rendered, error) { return s.draw(ctx, t) })
+	switch {
+	case err != nil && s.fetcher.Closed() && ctx.Err() == nil:
+		return tilescout.Picture{}, fmt.Errorf("the source is closed: %w", tilescout.ErrUnavailable)
+	case err != nil:
+		return tilescout.Picture{}, err
+	case r.none:
+		return tilescout.Picture{}, fmt.Errorf("the upstream has nothing there: %w", tilescout.ErrNotFound)
+	}
+	return r.pic, nil
+}
+
+func (s *Source) draw(ctx context.Context, t maptile.Tile) (rendered, error) {
+	if err := s.work.Acquire(ctx, 1); err != nil {
+		return rendered{}, err
+	}
+	defer s.work.Release(1)
+	view := resample.View{Tile: t, Size: s.info.TileSize, CRS: s.layer.Set.CRS}
+	w, ok := s.choose(view)
+	if !ok {
+		return rendered{none: true, until: time.Now().Add(lifetime(0))}, nil
+	}
+	raster, allowed, found, err := s.window(ctx, w)
+	if err != nil {
+		return rendered{}, err
+	}
+	until := time.Now().Add(lifetime(allowed))
+	if !found {
+		return rendered{none: true, until: until}, nil
+	}
+	data, mediaType, err := resample.Encode(view.Draw(raster))
+	if err != nil || data == nil {
+		return rendered{none: true, until: until}, err
+	}
+	pic := tilescout.Picture{Data: data, MediaType: mediaType, ETag: source.ETag(data), MaxAge: allowed}
+	return rendered{pic: pic, until: until}, nil
+}
+
+// window is a rectangle of pixels of one matrix, counted from its upper left corner.
+type window struct {
+	matrix         int
+	x0, y0, x1, y1 int64
+}
+
+// choose takes the coarsest matrix that has a pixel for each of the tile's, or a coarser one where that would be too
+// many, and the rectangle of it that the tile needs. ok is false where that is empty.
+func (s *Source) choose(v resample.View) (w window, ok bool) {
+	need, rect := v.Resolution(), v.Rect()
+	if rect.Empty() {
+		return window{}, false
+	}
+	var best window
+	bestResolution, found := 0.0, false
+	for i, m := range s.layer.Set.Matrices {
+		w, empty, fits := m.window(i, rect)
+		if empty || !fits {
+			continue
+		}
+		fine := !(m.Resolution > need*1.1) // NaN: any will do
+		wasFine := !(bestResolution > need*1.1)
+		switch {
+		case !found,
+			fine && (!wasFine || m.Resolution > bestResolution),
+			!fine && !wasFine && m.Resolution < bestResolution:
+			best, bestResolution, found = w, m.Resolution, true
+		}
+	}
+	return best, found
+}
+
+func (m Matrix) window(index int, r resample.Rect) (w window, empty, fits bool) {
+	tw, th := int64(m.TileWidth), int64(m.TileHeight)
+	const margin = 4 // pixels, for the kernel at the edges
+	clamp := func(v float64, least, most int64) int64 {
+		return int64(math.Max(float64(least), math.Min(float64(most), v)))
+	}
+	w = window{
+		matrix: index,
+		x0:     clamp(math.Floor((r.MinX-m.X)/m.Resolution)-margin, m.MinCol*tw, (m.MaxCol+1)*tw),
+		x1:     clamp(math.Ceil((r.MaxX-m.X)/m.Resolution)+margin, m.MinCol*tw, (m.MaxCol+1)*tw),
+		y0:     clamp(math.Floor((m.Y-r.MaxY)/m.Resolution)-margin, m.MinRow*th, (m.MaxRow+1)*th),
+		y1:     clamp(math.Ceil((m.Y-r.MinY)/m.Resolution)+margin, m.MinRow*th, (m.MaxRow+1)*th),
+	}
+	if w.x0 >= w.x1 || w.y0 >= w.y1 {
+		return window{}, true, true
+	}
+	across, down := (w.x1-1)/tw-w.x0/tw+1, (w.y1-1)/th-w.y0/th+1
+	return w, false, across <= maxAcross && down <= maxAcross && (w.x1-w.x0)*(w.y1-w.y0) <= maxWindow
+}
+
+// window puts the tiles under w together. found is false where none of them is there.
+func (s *Source) window(ctx context.Context, w window) (r resample.Raster, allowed time.Duration, found bool, err error) {
+	m := s.layer.Set.Matrices[w.matrix]
+	tw, th := int64(m.TileWidth), int64(m.TileHeight)
+	out := image.NewNRGBA(image.Rect(0, 0, int(w.x1-w.x0), int(w.y1-w.y0)))
+	var mu sync.Mutex // guards allowed and found; tiles write to places of their own
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(together)
+	for row := w.y0 / th; row <= (w.y1-1)/th; row++ {
+		for col := w.x0 / tw; col <= (w.x1-1)/tw; col++ {
+			g.Go(func() error {
+				d, err := s.decode(ctx, Cell{w.matrix, col, row})
+				if err != nil {
+					return err
+				}
+				mu.Lock()
+				if d.allowed > 0 && (allowed == 0 || d.allowed < allowed) {
+					allowed = d.allowed
+				}
+				found = found || d.img != nil
+				mu.Unlock()
+				if d.img != nil {
+					at := image.Pt(int(col*tw-w.x0), int(row*th-w.y0))
+					draw.Draw(out, image.Rectangle{at, at.Add(image.Pt(m.TileWidth, m.TileHeight))}, d.img, image.Point{}, draw.Src)
+				}
+				return nil
+			})
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return resample.Raster{}, 0, false, err
+	}
+	return resample.Raster{
+		Image: out, DX: m.Resolution, DY: m.Resolution,
+		X: m.X + float64(w.x0)*m.Resolution, Y: m.Y - float64(w.y0)*m.Resolution,
+	}, allowed, found, nil
+}
+
+// decode returns the pixels of a tile of the pyramid.
+func (s *Source) decode(ctx context.Context, c Cell) (decoded, error) {
+	if d, ok := s.decoded.Peek(c); ok && time.Now().After(d.until) {
+		s.decoded.Remove(c)
+	}
+	return s.decoded.Get(ctx, c, func(ctx context.Context) (decoded, error) {
+		pic, err := s.fetch(ctx, c)
+		if errors.Is(err, tilescout.ErrNotFound) {
+			return decoded{until: time.Now().Add(time.Minute)}, nil
+		}
+		if err != nil {
+			return decoded{}, err
+		}
+		img, err := resample.Decode(pic.Data, s.limits)
+		if err != nil {
+			return decoded{}, fmt.Errorf("%v: %w", err, tilescout.ErrUpstream)
+		}
+		m := s.layer.Set.Matrices[c.Matrix]
+		if got := img.Rect.Size(); got != image.Pt(m.TileWidth, m.TileHeight) {
+			return decoded{}, fmt.Errorf("the tile is %d × %d pixels, the capabilities say %d × %d: %w",
+				got.X, got.Y, m.TileWidth, m.TileHeight, tilescout.ErrUpstream)
+		}
+		return decoded{img: img, allowed: pic.MaxAge, until: time.Now().Add(lifetime(pic.MaxAge))}, nil
+	})
+}
