@@ -97,7 +97,7 @@ func (d *dense) get(ctx context.Context) (DenseEncoder, error) {
 
 // Detail returns the scores of the parts of the tiles beneath and next to t, as Scores at a deeper zoom: each index
 // tile at or above the floor is cut into the cells of the model's dense output. Tiles below it have their own score
-// throughout. From more than three zooms above the index it is Scores itself.
+// throughout. From more than three zooms above the index, and with a model that has no dense output, it is Scores itself.
 func (e *Engine) Detail(ctx context.Context, id string, prompts, not []string, t maptile.Tile) (*Scores, error) {
 	x, err := parse(prompts, not)
 	if err != nil {
@@ -152,9 +152,13 @@ func ring(t maptile.Tile, z maptile.Zoom) []uint64 {
 	return out
 }
 
-// refine cuts tiles (Morton codes, ascending, and their scores) into cells.
+// refine cuts tiles (Morton codes, ascending, and their scores) into cells. Where the model cannot tell the parts of
+// a tile apart the answer is s: whoever asks for detail gets as much of it as there is.
 func (e *Engine) refine(ctx context.Context, l *layer, x expression, s *Scores, codes []uint64, values []float32) (*Scores, error) {
 	enc, err := e.dense.get(ctx)
+	if errors.Is(err, tilescout.ErrUnavailable) {
+		return s, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package search_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"image"
 	"image/color"
 	"image/draw"
@@ -176,7 +175,8 @@ func TestDetailedAreaIsSmaller(t *testing.T) {
 
 func TestDetailWithoutDenseOutput(t *testing.T) {
 	engine := openDetailed(t, nil)
-	if _, err := engine.Detail(t.Context(), "board", []string{"red"}, nil, corner); !errors.Is(err, tilescout.ErrUnavailable) {
-		t.Errorf("Detail = %v, want ErrUnavailable", err)
+	s, err := engine.Detail(t.Context(), "board", []string{"red"}, nil, corner)
+	if err != nil || s.Zoom != boardZoom {
+		t.Errorf("Detail = zoom %d, %v, want the tiles' own scores", s.Zoom, err)
 	}
 }
