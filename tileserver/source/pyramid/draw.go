@@ -128,17 +128,20 @@ func (s *Source) choose(v resample.View) (w window, ok bool) {
 
 func (m Matrix) window(index int, r resample.Rect) (w window, empty, fits bool) {
 	tw, th := int64(m.TileWidth), int64(m.TileHeight)
-	const margin = 4 // pixels, for the kernel at the edges
 	clamp := func(v float64, least, most int64) int64 {
 		return int64(math.Max(float64(least), math.Min(float64(most), v)))
 	}
-	w = window{
-		matrix: index,
-		x0:     clamp(math.Floor((r.MinX-m.X)/m.Resolution)-margin, m.MinCol*tw, (m.MaxCol+1)*tw),
-		x1:     clamp(math.Ceil((r.MaxX-m.X)/m.Resolution)+margin, m.MinCol*tw, (m.MaxCol+1)*tw),
-		y0:     clamp(math.Floor((m.Y-r.MaxY)/m.Resolution)-margin, m.MinRow*th, (m.MaxRow+1)*th),
-		y1:     clamp(math.Ceil((m.Y-r.MinY)/m.Resolution)+margin, m.MinRow*th, (m.MaxRow+1)*th),
+	span := func(least, most float64, from, to int64) (int64, int64) {
+		a, b := clamp(math.Floor(least), from, to), clamp(math.Ceil(most), from, to)
+		if a >= b {
+			return 0, 0
+		}
+		const margin = 4 // pixels, for the kernel at the edges
+		return max(a-margin, from), min(b+margin, to)
 	}
+	w.matrix = index
+	w.x0, w.x1 = span((r.MinX-m.X)/m.Resolution, (r.MaxX-m.X)/m.Resolution, m.MinCol*tw, (m.MaxCol+1)*tw)
+	w.y0, w.y1 = span((m.Y-r.MaxY)/m.Resolution, (m.Y-r.MinY)/m.Resolution, m.MinRow*th, (m.MaxRow+1)*th)
 	if w.x0 >= w.x1 || w.y0 >= w.y1 {
 		return window{}, true, true
 	}
