@@ -89,6 +89,14 @@ def test_a_killed_run_goes_on_to_the_same_bits(base, optimiser, straight):
     assert [e["loss"] for e in want["log"][1:]] == [e["loss"] for e in got["log"][1:]]
 
 
+def test_a_limit_stops_between_epochs_and_the_rest_follows(base, straight):
+    folder = train.train(tiny("limited", epoch_limit=1), base)
+    assert torch.load(folder / "last.pt", weights_only=True)["epoch"] == 1
+    train.train(tiny("limited", keep_all=False), base)
+    assert same_weights(weights(straight), weights(folder))
+    assert train.train(tiny("limited"), base) == folder  # a finished run does nothing
+
+
 def gradients(base, chunk, bf16=False, **more):
     config = tiny("grad", chunk=chunk, bf16=bf16, **more)
     trainer, _ = train.prepare(config, base)

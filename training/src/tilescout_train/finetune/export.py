@@ -40,6 +40,7 @@ RESIZE = "shortest-crop"  # shortest side to size, then the centre
 LICENCE = "that of the checkpoint and of the pictures it was trained on; none is added here"
 LEAST_COSINE = {"float32": 0.99999, "int8": 0.99, "int8-dynamic": 0.98}  # to the checkpoint
 BATCH = 16
+FILE_BYTES = (2 << 30) - (32 << 20)  # of weights: a protobuf message ends at 2 GiB
 
 
 @dataclass(frozen=True)
@@ -103,12 +104,17 @@ def write_graphs(
 ) -> None:
     """Write image.onnx and text.onnx."""
     int8 = precision == "int8"
-    for name, made in (
-        ("image", graph.image_graph(model, preprocessing, int8)),
-        ("text", graph.text_graph(model, int8)),
-    ):
-        if made.ByteSize() >= 2 << 30:
-            raise ExportError(f"{name}.onnx would pass the 2 GB of one file; take --precision int8")
+    for name, tower in (("image", model.vision_model), ("text", model.text_model)):
+        weights = sum(p.numel() for p in tower.parameters())
+        if weights * (1 if int8 else 4) > FILE_BYTES:
+            raise ExportError(
+                f"{name}.onnx would have {weights * 4} bytes, more than a file can; "
+                "take --precision int8"
+            )
+        made = (
+            graph.image_graph(model, preprocessing, int8) if name == "image"
+            else graph.text_graph(model, int8)
+        )
         target = folder / f"{name}.onnx"
         onnx.save(_dynamic(made) if precision == "int8-dynamic" else made, target)
 
