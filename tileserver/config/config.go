@@ -174,7 +174,11 @@ func (c *Config) resolve(d *decoder, dir string, lookup func(string) (string, bo
 			return d.errorf(at+".source", "%v", err)
 		}
 		if !IsURL(l.Source) {
-			l.Source = below(expanded)
+			kind, path := "", expanded
+			if rest, ok := strings.CutPrefix(expanded, "picture:"); ok {
+				kind, path = "picture:", rest
+			}
+			l.Source = kind + below(path)
 		}
 		for name, value := range l.Headers {
 			if _, err := expand(value, lookup); err != nil {

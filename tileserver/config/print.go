@@ -66,7 +66,7 @@ func maskURL(s string) string {
 // FromArgument returns the layer of a source that was given on the command line: its id is made from the file's name
 // or the host, and differs from those that taken knows.
 func FromArgument(arg string, taken func(id string) bool) Layer {
-	name := strings.TrimSuffix(filepath.Base(arg), filepath.Ext(arg))
+	name := strings.TrimSuffix(filepath.Base(strings.TrimPrefix(arg, "picture:")), filepath.Ext(arg))
 	title := name
 	if IsURL(arg) {
 		name = "upstream"

@@ -18,6 +18,7 @@ import (
 	"github.com/tilescout/tilescout/tileserver/source"
 	"github.com/tilescout/tilescout/tileserver/source/geotiff"
 	"github.com/tilescout/tilescout/tileserver/source/mbtiles"
+	"github.com/tilescout/tilescout/tileserver/source/picture"
 	"github.com/tilescout/tilescout/tileserver/source/pmtiles"
 	"github.com/tilescout/tilescout/tileserver/source/xyz"
 )
@@ -28,6 +29,7 @@ type Options struct {
 	MBTiles mbtiles.Options
 	PMTiles pmtiles.Options
 	GeoTIFF geotiff.Options
+	Picture picture.Options
 }
 
 // Kind names a way to hold tiles.
@@ -39,6 +41,7 @@ const (
 	MBTiles Kind = "mbtiles" // an SQLite file
 	GeoTIFF Kind = "geotiff" // a TIFF with a place on the earth, COG included
 	PMTiles Kind = "pmtiles" // a PMTiles v3 file
+	Picture Kind = "picture" // a photograph without a place on the earth
 )
 
 // Open opens the source of spec. What is wrong with spec or with the file is ErrBadInput, in one line.
@@ -50,7 +53,7 @@ func Open(ctx context.Context, spec source.Spec, o Options) (source.Source, erro
 	if err != nil {
 		return nil, fmt.Errorf("layer %s: %w", spec.ID, err)
 	}
-	if kind != XYZ {
+	if kind != XYZ && kind != Picture {
 		spec.Source = filePath(spec.Source)
 	}
 	switch kind {
@@ -60,6 +63,8 @@ func Open(ctx context.Context, spec source.Spec, o Options) (source.Source, erro
 		return opened(mbtiles.Open(ctx, spec, o.MBTiles))
 	case PMTiles:
 		return opened(pmtiles.Open(ctx, spec, o.PMTiles))
+	case Picture:
+		return opened(picture.Open(ctx, picturePath(spec.Source), spec.Info(), o.Picture))
 	case GeoTIFF:
 		return opened(geotiff.OpenWith(ctx, spec.Source, spec.Info(), o.GeoTIFF.For(spec)))
 	}
@@ -79,6 +84,9 @@ var urlScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]+://`)
 // Detect tells the kind of a source: a URL by its scheme and placeholders, a file by its first bytes, whatever its
 // name. It reads at most 512 bytes. All errors are ErrBadInput.
 func Detect(text string) (Kind, error) {
+	if strings.HasPrefix(text, picturePrefix) {
+		return Picture, nil
+	}
 	scheme := strings.ToLower(strings.TrimSuffix(urlScheme.FindString(text), "://"))
 	switch scheme {
 	case "", "file":
@@ -91,6 +99,12 @@ func Detect(text string) (Kind, error) {
 	}
 	return "", fmt.Errorf("source scheme %q is not known: give a file, or a URL template with http:// or https://: %w", scheme, tilescout.ErrBadInput)
 }
+
+// picturePrefix asks for a file to be opened as a photograph without a place. It is asked for by name: an orthophoto
+// that has lost its world file must not land unnoticed off the coast of Africa.
+const picturePrefix = "picture:"
+
+func picturePath(text string) string { return strings.TrimPrefix(text, picturePrefix) }
 
 // filePath returns the path of a file source, which may be written as file:///path.
 func filePath(text string) string {
@@ -146,7 +160,7 @@ func sniff(head []byte) Kind {
 
 func describe(head []byte) string {
 	if mediaType := source.Sniff(head); mediaType != "" {
-		return "a single picture (" + mediaType + ") without a place on the earth"
+		return "a single picture (" + mediaType + ") without a place on the earth (write picture:FILE to search inside it all the same)"
 	}
 	if len(head) == 0 {
 		return "empty"
