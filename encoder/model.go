@@ -70,6 +70,28 @@ type Manifest struct {
 	Templates   []string      `json:"templates"`
 	Concepts    string        `json:"concepts"`
 	Calibration Calibration   `json:"calibration"`
+	Made        *Made         `json:"made,omitempty"`
+}
+
+// Made says how a converted model came about.
+type Made struct {
+	Architecture   string     `json:"architecture"`   // such as ViT-B/32
+	Format         string     `json:"format"`         // of the checkpoint
+	Activation     string     `json:"activation"`     // quick_gelu, gelu or gelu_tanh
+	ActivationFrom string     `json:"activationFrom"` // config, format, option or guess
+	Mean           [3]float64 `json:"mean"`           // folded into the graph
+	Std            [3]float64 `json:"std"`
+	Precision      string     `json:"precision"` // of the image tower
+	Int8           *Int8      `json:"int8,omitempty"`
+}
+
+// Int8 is how an int8 image tower compares with the float one on the pictures it was calibrated with.
+type Int8 struct {
+	Pictures   int      `json:"pictures"`
+	Cosine     float64  `json:"cosine"`          // mean
+	Least      float64  `json:"least"`           // of the worst picture
+	Neighbours float64  `json:"neighbours"`      // share of the ten nearest pictures that stay; 0 if there were too few
+	Float      []string `json:"float,omitempty"` // products that stayed in float
 }
 
 // ImageManifest is the part of a Manifest that describes the image tower.
@@ -101,7 +123,7 @@ type TextManifest struct {
 	Output     string      `json:"output"`           // float32 [B, dimension]
 	Context    int         `json:"context"`          // tokens of a prompt
 	Tokenizer  string      `json:"tokenizer"`        // words | bpe
-	Vocabulary string      `json:"vocabulary"`       // words, or the ids of byte pairs
+	Vocabulary string      `json:"vocabulary"`       // words: vocab.json; bpe: the ids, or tokenizer.json where there are no merges
 	Merges     string      `json:"merges,omitempty"` // bpe: the file of merges
 	Clean      string      `json:"clean,omitempty"`  // bpe: hf, the default, or openclip
 }
@@ -190,7 +212,7 @@ func readFolder(ctx context.Context, files fs.FS, name string) (*folder, error) 
 		*t.graph, sums[t.file] = graph, sha256.Sum256(graph)
 	}
 
-	f.preprocess = preprocessing{Size: m.Image.Size, Resize: m.Image.Resize, Filter: m.Image.Filter, Edge: m.Image.Edge}
+	f.preprocess = m.Image.preprocessing()
 	f.model = Model{
 		ID: m.ID, Title: m.Title, Licence: m.Licence,
 		Digest:        digest(sums),
@@ -256,8 +278,13 @@ func parseManifest(raw []byte) (Manifest, error) {
 		}
 	}
 	local := map[string]string{"image.file": m.Image.File, "text.file": m.Text.File, "text.vocabulary": m.Text.Vocabulary, "concepts": m.Concepts}
-	if m.Text.Tokenizer == "bpe" {
+	if m.Text.Tokenizer == "bpe" { // one of its two files is enough
 		local["text.merges"] = m.Text.Merges
+		for _, key := range []string{"text.vocabulary", "text.merges"} {
+			if local[key] == "" && m.Text.Vocabulary+m.Text.Merges != "" {
+				delete(local, key)
+			}
+		}
 	}
 	for key, w := range map[string]WeightsFile{"image.weights": m.Image.Weights, "text.weights": m.Text.Weights} {
 		if w != (WeightsFile{}) {

@@ -227,3 +227,20 @@ func packRGB(dst, src []byte) {
 		dst, src = dst[3:], src[4:]
 	}
 }
+
+// Pixels decodes a picture and makes the image tower's input of it, size × size × 3 bytes RGB, as a manifest says.
+// Encoder.Images does it faster for many. Errors are those of Images for one picture.
+func Pixels(m ImageManifest, picture []byte) ([]byte, error) {
+	s := &scratch{}
+	if err := s.decode(picture); err != nil {
+		return nil, err
+	}
+	r := newResizer(m.preprocessing())
+	out := make([]byte, m.Size*m.Size*3+slack)
+	r.resize(out, &s.pixels, s)
+	return out[: m.Size*m.Size*3 : m.Size*m.Size*3], nil
+}
+
+func (m ImageManifest) preprocessing() preprocessing {
+	return preprocessing{Size: m.Size, Resize: m.Resize, Filter: m.Filter, Edge: m.Edge}
+}

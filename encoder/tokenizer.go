@@ -22,16 +22,12 @@ type tokenizer interface {
 
 // newTokenizer reads the vocabulary of a text tower.
 func newTokenizer(m TextManifest, read func(file string) ([]byte, error)) (tokenizer, error) {
+	if m.Tokenizer == "bpe" {
+		return newPieces(m, read)
+	}
 	vocabulary, err := read(m.Vocabulary)
 	if err != nil {
 		return nil, err
-	}
-	if m.Tokenizer == "bpe" {
-		merges, err := read(m.Merges)
-		if err != nil {
-			return nil, err
-		}
-		return newPieces(m, vocabulary, merges)
 	}
 	w, err := parseWords(vocabulary, m.Context)
 	if err != nil {

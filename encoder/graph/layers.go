@@ -18,8 +18,9 @@ const (
 // part is one matrix of a product, in torch's layout [out, in], with its bias; bias may be "".
 type part struct{ weight, bias string }
 
-// linear multiplies x [.., in] by parts stacked along their outputs. tap names x for its measured range.
-func (b *builder) linear(name, tap, x string, in, out int, parts ...part) string {
+// linear multiplies x [.., in] by parts stacked along their outputs. at names x for its measured range; with "" the
+// product stays in float.
+func (b *builder) linear(name, at, x string, in, out int, parts ...part) string {
 	n := out * len(parts)
 	matrix, bias := make([]float32, in*n), make([]float32, n)
 	for i, p := range parts {
@@ -33,14 +34,14 @@ func (b *builder) linear(name, tap, x string, in, out int, parts ...part) string
 			copy(bias[i*out:], b.load(p.bias, out))
 		}
 	}
-	return b.product(name, tap, x, matrix, bias, in, n)
+	if b.tap != nil && at != "" {
+		b.tap(tap{at, in, out, parts}, x)
+	}
+	return b.product(name, at, x, matrix, bias, in, n)
 }
 
 // product multiplies x [.., in] by matrix [in, n] and adds bias [n].
 func (b *builder) product(name, tap, x string, matrix, bias []float32, in, n int) string {
-	if b.tap != nil && tap != "" {
-		b.tap(tap, x, in)
-	}
 	r, measured := b.ranges.Inputs[tap]
 	switch {
 	case b.precision == Int8Static && tap != "" && measured && !r.Float:

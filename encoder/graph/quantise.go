@@ -7,10 +7,10 @@ import (
 
 // Range is where the input of a product lies, for its quantisation.
 type Range struct {
-	Min    float32   `json:"min"`
-	Max    float32   `json:"max"`
-	Smooth []float32 `json:"-"`               // per channel: what the input is divided by before, and the matrix multiplied
-	Float  bool      `json:"float,omitempty"` // the product stays in float32
+	Min, Max float32
+	Smooth   []float32 // per channel: what the input is divided by before, and the matrix multiplied; nil for nothing
+	Error    float64   // mean of |ΔY|²/|Y|² over the rows of the product in int8
+	Float    bool      // the product stays in float32
 }
 
 // Ranges of all inputs of products of a tower, by the product's name.

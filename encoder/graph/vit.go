@@ -32,7 +32,7 @@ type ImageOptions struct {
 	Precision Precision
 	Ranges    Ranges // measured by Calibrate, for Int8Static
 	Weights   string // name of the weights file beside the graph; "" is image.weights
-	taps      *[]Tap // Calibrate's: the inputs of products become outputs
+	taps      *[]tap // Calibrate's: the inputs of products become outputs
 }
 
 // Channel statistics of the pictures that CLIP was trained with.
@@ -78,16 +78,7 @@ func Image(ctx context.Context, w Weights, a checkpoint.Architecture, o ImageOpt
 		quantised: map[string][3]string{},
 	}
 	if o.taps != nil {
-		b.tap = func(name, value string, channels int) {
-			for _, t := range *o.taps {
-				if t.Name == name {
-					return
-				}
-			}
-			*o.taps = append(*o.taps, Tap{Name: name, Channels: channels})
-			b.rename(value, "tap."+name)
-			b.output("tap."+name, "batch", "tokens_"+name, channels)
-		}
+		b.tap = func(t tap, value string) { b.addTap(o.taps, t, value) }
 	}
 	b.input("pixels", elemUint8, "batch", o.Size, o.Size, 3)
 	if a.Kind == "resnet" {

@@ -32,10 +32,9 @@ type builder struct {
 	ctx       context.Context
 	w         Weights
 	precision Precision
-	ranges    Ranges // of the inputs of products, for Int8Static
-	tap       func(name, value string, channels int)
-	quantised map[string][3]string // by range and value: quantised value, scale, zero point
-	cut       []string             // products that stay float though the precision is int8
+	ranges    Ranges                    // of the inputs of products, for Int8Static
+	tap       func(t tap, value string) // is shown the inputs of products; nil unless calibrating
+	quantised map[string][3]string      // by range and value: quantised value, scale, zero point
 }
 
 // load returns a tensor, whose shape must be the given one.
