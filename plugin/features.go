@@ -24,6 +24,7 @@ func (p *Plugin) search(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	q.carried = p.carry(r)
 	fc, err := p.Features(r.Context(), mux.Vars(r)["layer"], q)
 	if err != nil {
 		return err

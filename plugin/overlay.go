@@ -152,6 +152,7 @@ func (p *Plugin) overlayTileJSON(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	base := p.base(r)
+	q.carried = p.carry(r)
 	b, c := info.Bound, info.Bound.Center()
 	return writeJSON(w, r, "application/json", "public, max-age=60", map[string]any{
 		"tilejson": "3.0.0", "name": info.Title + ": " + q.title(), "scheme": "xyz",

@@ -28,6 +28,8 @@ type Question struct {
 	Veil         bool // hatch what nobody has looked at
 	Detail       bool // look into tiles: detail=patch
 	Rev          string
+
+	carried url.Values // what URLs within the answer carry on; see WithCarry
 }
 
 // maxParameters bounds the parameters of one request.

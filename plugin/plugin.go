@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -19,6 +20,7 @@ type Plugin struct {
 	engine   *search.Engine
 	imagery  string
 	base     func(*http.Request) string
+	carry    func(*http.Request) url.Values
 	wait     time.Duration
 	searches []Saved
 	life     context.Context
@@ -38,6 +40,11 @@ func WithImagery(template string) Option { return func(p *Plugin) { p.imagery = 
 // WithBase says under which absolute URL, without a closing slash, a client sees the router.
 // The default is taken from the request's Host.
 func WithBase(base func(*http.Request) string) Option { return func(p *Plugin) { p.base = base } }
+
+// WithCarry says which parameters of a request the URLs within its answer must carry on, a key for example.
+func WithCarry(carry func(*http.Request) url.Values) Option {
+	return func(p *Plugin) { p.carry = carry }
+}
 
 // WithWait bounds how long an overlay tile waits for tiles beneath it to be embedded; default 150 ms.
 func WithWait(d time.Duration) Option { return func(p *Plugin) { p.wait = d } }
@@ -60,7 +67,7 @@ type Saved struct {
 func New(engine *search.Engine, options ...Option) *Plugin {
 	p := &Plugin{
 		engine: engine, wait: 150 * time.Millisecond, life: context.Background(),
-		base: requestBase, jobs: map[string]context.CancelFunc{},
+		base: requestBase, carry: func(*http.Request) url.Values { return nil }, jobs: map[string]context.CancelFunc{},
 	}
 	for _, o := range options {
 		o(p)
@@ -126,6 +133,7 @@ func (p *Plugin) imageryURL(layer, z, x, y string) string {
 // base "" makes it relative to the server's root.
 func (p *Plugin) overlayTemplate(base, layer, format string, q Question) string {
 	v := q.values()
+	maps.Copy(v, q.carried)
 	if rev := p.engine.Revision(layer); rev != "" {
 		v.Set("rev", rev)
 	}

@@ -64,6 +64,25 @@ func (r raw) etag(k tileKey) string {
 	return fmt.Sprintf(`"%016x-%s-%s-%d"`, r.hash, conversion, extensionOf(k.mediaType), k.size)
 }
 
+// decoded is how many bytes the pixels of r take while it is made a tile of that size: its pictures, four bytes a
+// pixel, and the tile itself twice, drawn and encoded. What has no header that tells its size is refused later.
+func (r raw) decoded(size int) int64 {
+	pictures := []*tilescout.Picture{&r.picture}
+	if r.children != nil {
+		pictures = r.children[:]
+	}
+	sum := int64(size) * int64(size) * 8
+	for _, p := range pictures {
+		if p == nil {
+			continue
+		}
+		if w, h, err := measure(*p); err == nil {
+			sum += int64(w) * int64(h) * 4
+		}
+	}
+	return sum
+}
+
 // tile returns the answer of k, from the server's memory where it may, and says whether it was there.
 // ifNoneMatch lets it stop before a conversion: then the answer has an ETag that matches and no data.
 func (s *site) tile(ctx context.Context, l *layer, k tileKey, ifNoneMatch string) (answer, bool, error) {
@@ -156,6 +175,11 @@ func (s *site) load(ctx context.Context, l *layer, k tileKey, ifNoneMatch string
 		}
 		defer leave()
 	}
+	release, err := s.budget.Acquire(ctx, src.decoded(k.size))
+	if err != nil {
+		return answer{}, fmt.Errorf("layer %s: tile %d/%d/%d: %w", k.layer, k.tile.Z, k.tile.X, k.tile.Y, err)
+	}
+	defer release()
 	if src.children != nil {
 		a.data, err = stitch(*src.children, k.mediaType, k.size)
 	} else {

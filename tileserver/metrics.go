@@ -12,6 +12,7 @@ import (
 
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/cache"
+	"github.com/tilescout/tilescout/internal/budget"
 	"github.com/tilescout/tilescout/internal/reject"
 )
 
@@ -106,6 +107,16 @@ func (m *metrics) source(l *layer, took time.Duration, err error) {
 		}
 	}
 	m.tileErrors.WithLabelValues(l.info.ID, kind).Inc()
+}
+
+// watchBudget exports how much of the memory budget is used.
+func (m *metrics) watchBudget(b *budget.Budget) {
+	gauge := func(name, help string, of func() int64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(of()) }))
+	}
+	gauge("tilescout_decode_memory_bytes", "Bytes of pictures being decoded and converted.", func() int64 { n, _, _ := b.Usage(); return n })
+	gauge("tilescout_decode_memory_peak_bytes", "The most there ever were.", func() int64 { _, n, _ := b.Usage(); return n })
+	gauge("tilescout_decode_memory_limit_bytes", "The most there may be; 0 for no bound.", func() int64 { _, _, n := b.Usage(); return n })
 }
 
 // refused counts the reason for which input was refused, if err holds one.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/cache"
+	"github.com/tilescout/tilescout/internal/budget"
 )
 
 // Options are the settings of a server. The zero value of each field works. Those above the line may differ in a
@@ -63,11 +64,12 @@ type Options struct {
 
 	// ------------------------------------------------------------------------------------------------------
 
-	CacheBytes     int64         // bound of tiles kept in memory; 0 means 64 MiB, negative none
-	MaxConnections int           // open at once; 0 means 4096
-	DrainDelay     time.Duration // between "not ready" and closing; 0 closes at once
-	Admission      *Admission    // nil means one with default limits
-	Log            *slog.Logger  // nil discards
+	CacheBytes     int64          // bound of tiles kept in memory; 0 means 64 MiB, negative none
+	MaxConnections int            // open at once; 0 means 4096
+	DrainDelay     time.Duration  // between "not ready" and closing; 0 closes at once
+	Admission      *Admission     // nil means one with default limits
+	Budget         *budget.Budget // of decoded pictures in flight; nil means no bound
+	Log            *slog.Logger   // nil discards
 	Registry       *prometheus.Registry
 	// Reload is what POST /admin/reload does; nil answers 503.
 	Reload func(ctx context.Context) error
@@ -100,6 +102,7 @@ type core struct {
 	tiles      *cache.Cache[tileKey, answer]
 	forgetting *sync.Mutex // one at a time drops a stale tile
 	admission  *Admission
+	budget     *budget.Budget
 	draining   *atomic.Bool
 	sampler    *sampler
 	fixed      fixed
@@ -120,13 +123,14 @@ func New(o Options) (*Server, error) {
 	s := &Server{options: o, core: core{
 		empties: &empties{}, log: o.Log, metrics: newMetrics(o.Registry, o.Version),
 		tiles:      cache.New(o.CacheBytes, func(k tileKey, a answer) int { return a.weight(k, 0) }),
-		forgetting: &sync.Mutex{}, draining: &atomic.Bool{}, admission: o.Admission,
+		forgetting: &sync.Mutex{}, draining: &atomic.Bool{}, admission: o.Admission, budget: o.Budget,
 		sampler: &sampler{limit: rate.NewLimiter(20, 40)},
 		fixed:   fixed{reload: o.Reload, elsewhere: o.MetricsElsewhere},
 	}}
 	s.tiles.LoadTimeout = loadLimit
 	s.metrics.watchCache("tile", s.tiles.Stats)
 	s.metrics.registry.MustRegister(o.Admission)
+	s.metrics.watchBudget(o.Budget)
 	first, err := newSite(s.core, o, nil)
 	if err != nil {
 		return nil, err

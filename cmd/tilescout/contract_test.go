@@ -33,7 +33,7 @@ import (
 // red1 is a tile of the test layer that is red; the others are grey.
 var red1 = maptile.New(17, 10, 5)
 
-func picture(c color.NRGBA) []byte {
+func plainPNG(c color.NRGBA) []byte {
 	img := image.NewNRGBA(image.Rect(0, 0, 256, 256))
 	for i := 0; i < len(img.Pix); i += 4 {
 		img.Pix[i], img.Pix[i+1], img.Pix[i+2], img.Pix[i+3] = c.R, c.G, c.B, c.A
@@ -55,7 +55,7 @@ func contractServer(t *testing.T, publicURL string) *tileserver.Server {
 			if maptile.New(x, y, 5) == red1 {
 				c = color.NRGBA{255, 0, 0, 255}
 			}
-			tiles[maptile.New(x, y, 5)] = picture(c)
+			tiles[maptile.New(x, y, 5)] = plainPNG(c)
 		}
 	}
 	memory, err := sourcetest.NewMemory("city", tiles)
@@ -85,7 +85,7 @@ func contractServer(t *testing.T, publicURL string) *tileserver.Server {
 	if p.plugin, err = newPlugin(t.Context(), cfg, engine); err != nil {
 		t.Fatal(err)
 	}
-	server, err := p.server(t.Context(), cfg)
+	server, err := p.server(t.Context(), cfg, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,11 +192,11 @@ func TestContractHoldsForAnswers(t *testing.T) {
 		{"GET", "/overlay/city/5/17/10.mvt?q=red", 200, nil},
 		{"GET", "/similar/city?tile=5/17/10", 200, nil},
 		{"GET", "/similar/city?point=500,0", 400, nil},
-		{"POST", "/similar/city?limit=3", 200, picture(color.NRGBA{255, 0, 0, 255})},
+		{"POST", "/similar/city?limit=3", 200, plainPNG(color.NRGBA{255, 0, 0, 255})},
 		{"POST", "/similar/city", 415, []byte("not a picture")},
 		{"GET", "/classify/city/5/17/10?labels=red,green", 200, nil},
 		{"GET", "/classify/city/5/17/10?labels=red", 400, nil},
-		{"POST", "/classify?labels=red,green", 200, picture(color.NRGBA{255, 0, 0, 255})},
+		{"POST", "/classify?labels=red,green", 200, plainPNG(color.NRGBA{255, 0, 0, 255})},
 		{"GET", "/index/city?bbox=0,0,45,60", 200, nil},
 		{"POST", "/index/city?bbox=0,0,45,60", 202, nil},
 		{"POST", "/index/city", 400, nil},
@@ -206,6 +206,7 @@ func TestContractHoldsForAnswers(t *testing.T) {
 		{"GET", "/healthz", 200, nil},
 		{"GET", "/readyz", 200, nil},
 		{"GET", "/metrics", 200, nil},
+		{"POST", "/admin/reload", 401, nil},
 		{"GET", "/openapi.yaml", 200, nil},
 		{"GET", "/", 200, nil},
 	} {

@@ -16,6 +16,7 @@ import (
 	"github.com/tilescout/tilescout/cache/index"
 	"github.com/tilescout/tilescout/encoder"
 	"github.com/tilescout/tilescout/geo"
+	"github.com/tilescout/tilescout/internal/budget"
 	"github.com/tilescout/tilescout/plugin"
 	"github.com/tilescout/tilescout/plugin/search"
 	"github.com/tilescout/tilescout/tileserver"
@@ -45,6 +46,41 @@ type parts struct {
 	readOnly bool
 	degraded []string
 	closers  []func() error
+
+	kinds  kinds.Options // to open further sources with
+	admit  *tileserver.Admission
+	budget *budget.Budget // of decoded pictures in flight
+	text   *textGate      // nil unless serving
+
+	openCache func() (*diskcache.Cache, error)
+}
+
+// with is p over other sources. It shares the rest with p and is not closed.
+func (p *parts) with(layers []openLayer) *parts {
+	out := *p
+	out.setSources(layers)
+	return &out
+}
+
+func (p *parts) setSources(layers []openLayer) {
+	p.sources = nil
+	for _, o := range layers {
+		p.sources = append(p.sources, o.source)
+	}
+}
+
+// openSource opens one more source, and the tile cache with the first that is remote. The caller closes the source.
+// One call at a time.
+func (p *parts) openSource(ctx context.Context, l config.Layer) (source.Source, error) {
+	if config.IsURL(l.Source) && p.kinds.XYZ.Cache == nil {
+		cache, err := p.openCache()
+		if err != nil {
+			return nil, err
+		}
+		p.closers = append(p.closers, cache.Close)
+		p.kinds.XYZ.Cache = cache
+	}
+	return kinds.Open(ctx, l.Spec, p.kinds)
 }
 
 // noModel is an error of the encoder: whatever it is, tiles can be served without.
@@ -137,7 +173,8 @@ func newPlugin(ctx context.Context, cfg config.Config, engine *search.Engine) (*
 		return nil, err
 	}
 	return plugin.New(engine, plugin.WithImagery("tiles/{layer}/{z}/{x}/{y}.jpg"), plugin.WithSearches(savedSearches(cfg)),
-		plugin.WithContext(ctx), plugin.WithBase(func(r *http.Request) string { return address.URL(r, "") })), nil
+		plugin.WithContext(ctx), plugin.WithBase(func(r *http.Request) string { return address.URL(r, "") }),
+		plugin.WithCarry(tileserver.Carry)), nil
 }
 
 func (a *app) openSources(ctx context.Context, cfg config.Config, p *parts) error {
@@ -145,24 +182,21 @@ func (a *app) openSources(ctx context.Context, cfg config.Config, p *parts) erro
 	if err != nil {
 		return err
 	}
-	o := kinds.Options{XYZ: xyz.Options{ProgramVersion: version, LookupEnv: os.LookupEnv, Hosts: xyz.NewHosts(), Proxy: http.ProxyFromEnvironment}}
+	p.budget, p.kinds = limitsOf(cfg.Limits)
+	p.kinds.XYZ.ProgramVersion, p.kinds.XYZ.LookupEnv = version, os.LookupEnv
+	p.kinds.XYZ.Hosts, p.kinds.XYZ.Proxy = xyz.NewHosts(), http.ProxyFromEnvironment
+	p.openCache = func() (*diskcache.Cache, error) {
+		return diskcache.Open(filepath.Join(dir, "tiles"), diskcache.Options{
+			Warn: func(err error) { fmt.Fprintf(a.stderr, "tilescout: tile cache: %s\n", oneLine(err)) },
+		})
+	}
+	p.closers = append(p.closers, func() error { closeAll(p.sources); return nil })
 	for _, l := range cfg.Layers {
-		if config.IsURL(l.Source) && o.XYZ.Cache == nil {
-			cache, err := diskcache.Open(filepath.Join(dir, "tiles"), diskcache.Options{
-				Warn: func(err error) { fmt.Fprintf(a.stderr, "tilescout: tile cache: %s\n", oneLine(err)) },
-			})
-			if err != nil {
-				return err
-			}
-			p.closers = append(p.closers, cache.Close)
-			o.XYZ.Cache = cache
-		}
-		s, err := kinds.Open(ctx, l.Spec, o)
+		s, err := p.openSource(ctx, l)
 		if err != nil {
 			return err
 		}
 		p.sources = append(p.sources, s)
-		p.closers = append(p.closers, s.Close)
 	}
 	return nil
 }
@@ -225,7 +259,12 @@ func (a *app) openEngine(ctx context.Context, cfg config.Config, p *parts, why p
 		return err
 	}
 	p.closers = append(p.closers, p.store.Close)
-	if p.engine, err = search.New(ctx, p.encoder, p.store, search.Options{Dense: a.denseEncoder(cfg)}); err != nil {
+	var enc search.Encoder = p.encoder
+	if why == forServing {
+		p.text = &textGate{Encoder: p.encoder}
+		enc = p.text
+	}
+	if p.engine, err = search.New(ctx, enc, p.store, search.Options{Dense: a.denseEncoder(cfg)}); err != nil {
 		return err
 	}
 	p.closers = append(p.closers, p.engine.Close)

@@ -135,6 +135,7 @@ in QGIS or on the command line where the things are that a prompt names.`,
 		a.demoCommand(), a.serveCommand(), a.indexCommand(), a.searchCommand(), a.similarCommand(),
 		a.classifyCommand(), a.findCommand(), a.evalCommand(), a.modelCommand(), a.runtimeCommand(), a.configCommand(), a.versionCommand(),
 	)
+	root.AddCommand(a.healthcheckCommand())
 	wrapArgs(root)
 	return root
 }

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/tilescout/tilescout/plugin/search"
+	"github.com/tilescout/tilescout/tileserver/config"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -46,16 +49,17 @@ func (o *serveOptions) flags(c *cobra.Command) {
 
 // serve is the whole program at a glance: sources → encoder → cache → engine → plugin → server.
 func (a *app) serve(ctx context.Context, o serveOptions) error {
-	cfg, err := a.loadConfig()
+	read := func() (config.Config, error) {
+		cfg, err := a.loadConfig()
+		cfg.Listen, cfg.PublicURL = cmp.Or(o.listen, cfg.Listen), cmp.Or(o.publicURL, cfg.PublicURL)
+		return cfg, err
+	}
+	cfg, err := read()
 	if err != nil {
 		return err
 	}
-	if o.listen != "" {
-		cfg.Listen = o.listen
-	}
-	if o.publicURL != "" {
-		cfg.PublicURL = o.publicURL
-	}
+	log := newLog(a.stderr, cfg.LogLevel)
+	useMemoryLimit(log)
 	p, err := a.open(ctx, cfg, forServing)
 	if err != nil {
 		return err
@@ -66,14 +70,21 @@ func (a *app) serve(ctx context.Context, o serveOptions) error {
 		return fmt.Errorf("listen on %s: %w; another program may use the port: try --listen localhost:8081", cfg.Listen, err)
 	}
 	defer listener.Close()
-	server, err := p.server(ctx, cfg)
+	l, err := a.live(ctx, cfg, p, read, log)
 	if err != nil {
 		return err
 	}
 	url := browseURL(cfg, listener.Addr())
 	fmt.Fprintf(a.stderr, "Tilescout %s: %s\n", version, url)
+	systemd := newNotifier(os.LookupEnv)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return server.Serve(ctx, listener) })
+	g.Go(func() error { return l.server.Serve(ctx, listener) })
+	g.Go(func() error { return l.serveAdmin(ctx, cfg.Admin) })
+	g.Go(func() error { return l.follow(ctx, systemd) })
+	g.Go(func() error {
+		systemd.watchdog(ctx, os.LookupEnv, func(ctx context.Context) error { return alive(ctx, listener.Addr()) })
+		return nil
+	})
 	if p.engine != nil {
 		g.Go(func() error { return a.warm(ctx, p) })
 	}
@@ -83,6 +94,7 @@ func (a *app) serve(ctx context.Context, o serveOptions) error {
 	if o.greet != nil {
 		o.greet(url)
 	}
+	systemd.say("READY=1")
 	return g.Wait()
 }
 

@@ -3,8 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"fmt"
 	"os"
+	"time"
 
 	"github.com/gorilla/mux"
 	"github.com/paulmach/orb/maptile"
@@ -17,17 +18,48 @@ import (
 	"github.com/tilescout/tilescout/web"
 )
 
-// server puts the tile server over the parts: layers from the sources, saved searches as layers, the plugin's routes.
-func (p *parts) server(ctx context.Context, cfg config.Config) (*tileserver.Server, error) {
-	registry := prometheus.NewRegistry()
+// server puts the tile server over the parts. more sets what only a running program has; nil for none.
+func (p *parts) server(ctx context.Context, cfg config.Config, more func(*tileserver.Options)) (*tileserver.Server, error) {
+	o, err := p.options(cfg)
+	if err != nil {
+		return nil, err
+	}
+	o.Registry = prometheus.NewRegistry()
+	if p.engine != nil {
+		o.Registry.MustRegister(&engineMetrics{parts: p})
+	}
+	if more != nil {
+		more(&o)
+	}
+	return tileserver.New(o)
+}
+
+// classes are what the plugin's routes cost, by name. What is not here costs nothing worth holding back.
+var classes = map[string]tileserver.Class{
+	"search": tileserver.Scan, "similar": tileserver.Scan,
+	"search.tile": tileserver.Embed, "similar.picture": tileserver.Embed,
+	"overlay.png": tileserver.Embed, "overlay.mvt": tileserver.Embed,
+	"classify.tile": tileserver.Embed, "classify.picture": tileserver.Embed,
+	"index.fill": tileserver.Embed,
+}
+
+// options are what the tile server is to serve: layers from the sources, saved searches as layers, the plugin's routes.
+func (p *parts) options(cfg config.Config) (tileserver.Options, error) {
 	o := tileserver.Options{
 		PublicURL: cfg.PublicURL, BasePath: cfg.BasePath, TrustedProxies: cfg.TrustedProxies, Version: version,
 		Web: web.FS(), WebMissing: web.Missing(), OpenAPI: tilescout.OpenAPI,
-		Register:   []func(*mux.Router){p.plugin.Register},
+		Register: []func(*mux.Router){p.plugin.Register}, Classes: classes,
+		Origins: cfg.CORS, Requests: requestLimits(cfg.Limits),
 		CacheBytes: int64(cfg.Limits.CacheMB) << 20, MaxConnections: cfg.Limits.Connections, DrainDelay: cfg.Limits.DrainDelay,
-		Log:      slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		Registry: registry,
-		Ready:    func() tileserver.Readiness { return tileserver.Readiness{Degraded: p.degradedNow()} },
+		Admission: p.admit, Budget: p.budget, MetricsElsewhere: cfg.Admin.Listen != "",
+		Ready: func() tileserver.Readiness { return tileserver.Readiness{Degraded: p.degradedNow()} },
+	}
+	for _, k := range cfg.Keys {
+		key, err := k.Open(os.LookupEnv)
+		if err != nil {
+			return o, fmt.Errorf("key %q: %w: %w", k.ID, tilescout.ErrBadInput, err)
+		}
+		o.Keys = append(o.Keys, key)
 	}
 	for i, s := range p.sources {
 		o.Layers = append(o.Layers, tileserver.Layer{Tiles: s, Remote: config.IsURL(cfg.Layers[i].Source)})
@@ -46,9 +78,8 @@ func (p *parts) server(ctx context.Context, cfg config.Config) (*tileserver.Serv
 			return state
 		}
 		o.FeatureInfo = p.featureInfo
-		registry.MustRegister(&engineMetrics{parts: p})
 	}
-	return tileserver.New(o)
+	return o, nil
 }
 
 // degradedNow lists what does not work at the moment though tiles are served.
@@ -111,12 +142,10 @@ var (
 	descQueue    = desc("encode_queue_depth", "Pictures waiting for the encoder.", "class")
 	descBatches  = desc("encode_batches_total", "Runs of the model.", "kind")
 	descEncoded  = desc("encode_items_total", "Pictures and prompts embedded.", "kind")
-	descSeconds  = desc("encode_seconds_total", "Time inside the model.", "kind")
+	descDuration = desc("encode_duration_seconds", "Time of a run of the model.", "kind")
+	descBatch    = desc("encode_batch_size", "Pictures or prompts in a run of the model.", "kind")
 	descFill     = desc("fill_queue_depth", "Tiles waiting to be embedded on demand.")
 	descFilled   = desc("fill_tiles_total", "Tiles embedded on demand.", "result")
-	descHits     = desc("embedding_cache_hits_total", "Look-ups answered from memory.", "cache")
-	descMisses   = desc("embedding_cache_misses_total", "Look-ups not in memory.", "cache")
-	descCacheLen = desc("embedding_cache_bytes", "Bytes in memory.", "cache")
 )
 
 // Describe implements prometheus.Collector.
@@ -155,15 +184,27 @@ func (m *engineMetrics) Collect(ch chan<- prometheus.Metric) {
 	counter(descBatches, float64(e.TextBatches), "text")
 	counter(descEncoded, float64(e.Images), "image")
 	counter(descEncoded, float64(e.Texts), "text")
-	counter(descSeconds, e.ImageTime.Seconds(), "image")
-	counter(descSeconds, e.TextTime.Seconds(), "text")
+	for _, k := range []struct {
+		kind         string
+		runs, pieces uint64
+		took         time.Duration
+	}{{"image", uint64(e.ImageBatches), uint64(e.Images), e.ImageTime}, {"text", uint64(e.TextBatches), uint64(e.Texts), e.TextTime}} {
+		ch <- prometheus.MustNewConstSummary(descDuration, k.runs, k.took.Seconds(), nil, k.kind)
+		ch <- prometheus.MustNewConstSummary(descBatch, k.runs, float64(k.pieces), nil, k.kind)
+	}
 	s := m.parts.engine.Stats()
 	gauge(descFill, float64(s.Queue))
 	counter(descFilled, float64(s.Embedded), "done")
 	counter(descFilled, float64(s.Failed), "failed")
 	for name, c := range map[string]search.CacheStats{"embedding": s.Embeddings, "score": s.Scores, "prompt": s.Prompts} {
-		counter(descHits, float64(c.Hits), name)
-		counter(descMisses, float64(c.Misses), name)
-		gauge(descCacheLen, float64(c.Bytes), name)
+		// Names, help and the constant label are those of tileserver's own caches, which share the family.
+		of := func(metric, help string) *prometheus.Desc {
+			return prometheus.NewDesc("tilescout_cache_"+metric, help, nil, prometheus.Labels{"cache": name})
+		}
+		counter(of("hits_total", "Answers from memory."), float64(c.Hits))
+		counter(of("misses_total", "Loads."), float64(c.Misses))
+		counter(of("evictions_total", "Values dropped to make room."), float64(c.Evictions))
+		gauge(of("bytes", "Bytes held."), float64(c.Bytes))
+		gauge(of("entries", "Values held."), float64(c.Entries))
 	}
 }

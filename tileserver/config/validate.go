@@ -15,8 +15,8 @@ import (
 
 var idPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
-// maxLayers bounds the labels of metrics and the length of capabilities (SEC reference §9).
-const maxLayers = 256
+// MaxLayers bounds the labels of metrics and the length of capabilities (SEC reference §9).
+const MaxLayers = 256
 
 // validate returns the first thing that is wrong, with its place where d knows it.
 func (c Config) validate(d *decoder) error {
@@ -47,8 +47,8 @@ func (c Config) validate(d *decoder) error {
 	} else if c.Admin.Pprof {
 		return d.errorf("admin", "admin: pprof needs admin.listen")
 	}
-	if n := len(c.Layers) + len(c.Searches); n > maxLayers {
-		return d.errorf("layers", "%d layers and searches: more than %d", n, maxLayers)
+	if n := len(c.Layers) + len(c.Searches); n > MaxLayers {
+		return d.errorf("layers", "%d layers and searches: more than %d", n, MaxLayers)
 	}
 	where := map[string]string{} // id → path of who has it
 	for i, l := range c.Layers {
