@@ -356,3 +356,12 @@ func unit(v []float32) error {
 	}
 	return nil
 }
+
+// Tokens returns the ids that a prompt becomes, as the text tower takes them. Errors are those of Texts.
+func (e *Encoder) Tokens(prompt string) ([]int64, error) {
+	t, err := e.tokenizer.tokenize(prompt)
+	if err != nil {
+		return nil, fmt.Errorf("encoder: %w", err)
+	}
+	return t.ids, nil
+}

@@ -43,7 +43,7 @@ func newPieces(m TextManifest, read func(file string) ([]byte, error)) (tokenize
 		t, err = bpe.Open(ids, bytes.NewReader(merges), o)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", m.Vocabulary, m.Merges, kindOr(err, tilescout.ErrBadInput))
+		return nil, fmt.Errorf("vocabulary: %w", kindOr(err, tilescout.ErrBadInput))
 	}
 	return pieces{t, m.Context}, nil
 }

@@ -17,7 +17,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/encoder"
@@ -94,7 +93,6 @@ type writer struct {
 	report Report
 
 	tokenizer *bpe.Tokenizer
-	positions string // how position embeddings are interpolated
 }
 
 func (w *writer) note(format string, args ...any) {
@@ -200,11 +198,7 @@ func (w *writer) plan() (graph.ImageOptions, error) {
 	if w.a.ActivationFrom == "guess" {
 		w.note("the checkpoint does not say its activation: %s was taken. The wrong one costs accuracy silently: look it up and say --activation quick_gelu or gelu", w.a.Activation)
 	}
-	w.positions = "transformers"
-	if strings.HasPrefix(w.c.Format(), "open_clip") {
-		w.positions = "open_clip"
-	}
-	return graph.ImageOptions{Size: size, Mean: p.Mean, Std: p.Std, Positions: w.positions, Dense: w.o.Dense, Precision: w.o.Precision}, nil
+	return graph.ImageOptions{Size: size, Mean: p.Mean, Std: p.Std, Positions: positionsOf(w.c), Dense: w.o.Dense, Precision: w.o.Precision}, nil
 }
 
 // defaultDense says whether the dense output is the one that the reference computes.

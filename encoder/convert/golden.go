@@ -9,7 +9,11 @@ import (
 	"image"
 	"image/png"
 	"math"
+	"strings"
 
+	"github.com/tilescout/tilescout/encoder"
+	"github.com/tilescout/tilescout/encoder/bpe"
+	"github.com/tilescout/tilescout/encoder/checkpoint"
 	"github.com/tilescout/tilescout/encoder/reference"
 )
 
@@ -47,15 +51,67 @@ const manyProducts = 40e9
 
 // golden writes golden.json.
 func (w *writer) golden(ctx context.Context) error {
-	w.progress("reference", 0, 2)
-	size := w.m.Image.Size
+	w.progress("reference", 0, 1)
+	g, err := NewGolden(ctx, w.c, w.m, func(prompt string) ([]int64, error) {
+		return Tokens(w.tokenizer, prompt, w.a.TextContext), nil
+	})
+	if err != nil {
+		return err
+	}
+	if !w.defaultDense() {
+		for i := range g.Images {
+			g.Images[i].Dense = nil
+		}
+	}
+	w.progress("reference", 1, 1)
+	data, err := json.Marshal(g)
+	if err != nil {
+		return err
+	}
+	return w.file(GoldenFile, append(data, '\n'))
+}
+
+// NewGolden computes what a model with such a manifest should give, from its checkpoint. tokens is its tokenizer.
+func NewGolden(ctx context.Context, c *checkpoint.Checkpoint, m encoder.Manifest, tokens func(prompt string) ([]int64, error)) (Golden, error) {
+	g, a := Golden{}, c.Architecture()
+	if err := goldenImages(ctx, &g, c, m); err != nil {
+		return g, err
+	}
+	var ids [][]int64
+	for _, prompt := range goldenPrompts {
+		list, err := tokens(prompt)
+		if err != nil {
+			return g, err
+		}
+		g.Texts = append(g.Texts, GoldenText{Prompt: prompt, Tokens: list})
+		ids = append(ids, list)
+	}
+	texts, err := reference.Texts(ctx, c, a, ids)
+	for i := range texts {
+		g.Texts[i].Embedding = texts[i]
+	}
+	return g, err
+}
+
+// Tokens of a prompt, cut at context.
+func Tokens(t *bpe.Tokenizer, prompt string, context int) []int64 {
+	list, _ := t.Encode(prompt, context)
+	ids := make([]int64, len(list))
+	for i, id := range list {
+		ids[i] = int64(id)
+	}
+	return ids
+}
+
+func goldenImages(ctx context.Context, g *Golden, c *checkpoint.Checkpoint, m encoder.Manifest) error {
+	a, size := c.Architecture(), m.Image.Size
 	shapes := [][2]int{{size, size}, {300, 200}}
-	if tokens := float64(size/w.a.PatchSize) * float64(size/w.a.PatchSize); tokens*float64(w.a.Width)*float64(w.a.Width)*12*float64(w.a.Layers) > manyProducts {
+	if tokens := float64(size/a.PatchSize) * float64(size/a.PatchSize); tokens*float64(a.Width)*float64(a.Width)*12*float64(a.Layers) > manyProducts {
 		shapes = shapes[1:]
 	}
-	var g Golden
 	var inputs [][]float32
-	way := reference.Resize{Size: size, Edge: w.m.Image.Edge, Mode: w.m.Image.Resize, Filter: w.m.Image.Filter}
+	way := reference.Resize{Size: size, Edge: m.Image.Edge, Mode: m.Image.Resize, Filter: m.Image.Filter}
+	p := c.Preprocessing()
 	for i, s := range shapes {
 		picture := drawing(s[0], s[1], uint32(i+1))
 		var file bytes.Buffer
@@ -70,45 +126,30 @@ func (w *writer) golden(ctx context.Context) error {
 		g.Images = append(g.Images, GoldenImage{PNG: file.Bytes(), Pixels: hex.EncodeToString(sum[:])})
 		input := make([]float32, len(pixels))
 		for j, v := range pixels {
-			c, p := j%3, j/3
-			input[c*size*size+p] = float32((float64(v)/255 - w.m.Made.Mean[c]) / w.m.Made.Std[c])
+			channel, at := j%3, j/3
+			input[channel*size*size+at] = float32((float64(v)/255 - p.Mean[channel]) / p.Std[channel])
 		}
 		inputs = append(inputs, input)
 	}
-	pictures, err := reference.Images(ctx, w.c, w.a, size, w.positions, inputs)
+	pictures, err := reference.Images(ctx, c, a, size, positionsOf(c), inputs)
 	if err != nil {
 		return err
 	}
 	for i, p := range pictures {
 		g.Images[i].Embedding = p.Embedding
-		if w.m.Image.Dense != "" && w.defaultDense() {
+		if m.Image.Dense != "" {
 			g.Images[i].Dense = [][]float32{p.Patches[0], p.Patches[len(p.Patches)-1]}
 		}
 	}
-	w.progress("reference", 1, 2)
-	var ids [][]int64
-	for _, prompt := range goldenPrompts {
-		list, _ := w.tokenizer.Encode(prompt, w.a.TextContext)
-		tokens := make([]int64, len(list))
-		for i, id := range list {
-			tokens[i] = int64(id)
-		}
-		g.Texts = append(g.Texts, GoldenText{Prompt: prompt, Tokens: tokens})
-		ids = append(ids, tokens)
+	return nil
+}
+
+// positionsOf is the way in which the library that a checkpoint comes from interpolates position embeddings.
+func positionsOf(c *checkpoint.Checkpoint) string {
+	if strings.HasPrefix(c.Format(), "open_clip") {
+		return "open_clip"
 	}
-	texts, err := reference.Texts(ctx, w.c, w.a, ids)
-	if err != nil {
-		return err
-	}
-	for i := range texts {
-		g.Texts[i].Embedding = texts[i]
-	}
-	w.progress("reference", 2, 2)
-	data, err := json.Marshal(g)
-	if err != nil {
-		return err
-	}
-	return w.file(GoldenFile, append(data, '\n'))
+	return "transformers"
 }
 
 // drawing is a picture of blocks of colour on slopes, whose size and seed say all of it.

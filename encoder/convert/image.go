@@ -95,7 +95,7 @@ func (w *writer) calibrated(ctx context.Context, o graph.ImageOptions) (ranges g
 		q := compare(float, int8)
 		q.Float = slices.Sorted(slices.Values(worst[:kept]))
 		w.m.Made.Int8 = q
-		if passes(q) {
+		if Passes(q) {
 			return ranges, true, nil
 		}
 		if 2*max(1, kept) > len(worst)/2 {
@@ -106,7 +106,8 @@ func (w *writer) calibrated(ctx context.Context, o graph.ImageOptions) (ranges g
 	}
 }
 
-func passes(q *encoder.Int8) bool {
+// Passes says whether an int8 tower is near enough to float.
+func Passes(q *encoder.Int8) bool {
 	return q.Cosine >= leastCosine && (q.Neighbours == 0 || q.Neighbours >= leastNeighbours)
 }
 
