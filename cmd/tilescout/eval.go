@@ -75,6 +75,11 @@ func (a *app) evalWith(c *cobra.Command, o *evalOptions, file, what string, meas
 		return err
 	}
 	defer set.Close()
+	if c.Flags().Lookup("labels") != nil { // what is wrong with the data is said before a model is looked for
+		if err := eval.CheckSet(set, labels, o.Options); err != nil {
+			return err
+		}
+	}
 	cfg, err := a.loadConfig()
 	if err != nil {
 		return err

@@ -35,24 +35,10 @@ func averagePrecision(list []judged) (ap float64, positives int) {
 	return ap / float64(positives), positives
 }
 
-// precisionAt is the share of right answers among the n best; averagePrecision has sorted the list.
-func precisionAt(list []judged, n int) float64 {
-	right := 0
-	for _, j := range list[:min(n, len(list))] {
-		if j.right {
-			right++
-		}
-	}
-	return float64(right) / float64(min(n, len(list)))
-}
-
 func TestAveragePrecision(t *testing.T) {
 	list := []judged{{.9, true}, {.8, false}, {.7, true}, {.1, false}}
 	if ap, n := averagePrecision(list); n != 2 || math.Abs(ap-(1+2./3)/2) > 1e-12 {
 		t.Errorf("average precision = %v of %d, want 5/6 of 2", ap, n)
-	}
-	if p := precisionAt(list, 2); p != .5 {
-		t.Errorf("precision at 2 = %v, want .5", p)
 	}
 }
 

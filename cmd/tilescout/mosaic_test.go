@@ -1,28 +1,14 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"database/sql"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"image"
 	"image/jpeg"
 	"image/png"
-	"io"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
 
-	"github.com/paulmach/orb/maptile"
-	"github.com/tilescout/tilescout/tileserver/source/sourcetest"
 	"golang.org/x/image/draw"
-	"golang.org/x/image/webp"
 	_ "modernc.org/sqlite"
 )
 
@@ -32,63 +18,10 @@ type scene struct {
 	picture image.Image
 }
 
-// validScenes are the named scenes of RSICD's validation split, 30 classes.
-func validScenes(t testing.TB) []scene {
-	t.Helper()
-	labels := map[string]string{}
-	lines, err := os.ReadFile(sourcetest.Shared(t, "scenes", "rsicd_valid.jsonl"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(lines)) {
-		var s struct {
-			File, Class string
-			Named       bool
-		}
-		if err := json.Unmarshal([]byte(line), &s); err != nil {
-			t.Fatal(err)
-		}
-		if s.Named {
-			labels[s.File] = s.Class
-		}
-	}
-	f, err := os.Open(sourcetest.Shared(t, "scenes", "rsicd_valid.tar.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []scene
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		class, ok := labels[h.Name]
-		if !ok {
-			continue
-		}
-		picture, err := webp.Decode(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, scene{class, picture})
-	}
-	return out
-}
-
-// mosaic is scenes laid on a tile grid, one per tile; shift moves them by a part of a tile to the east and south,
-// so that at one half every scene is cut into four.
+// mosaic is scenes laid on a tile grid, one per tile. (Mosaics of real scenes are laid by plugin/eval.)
 type mosaic struct {
 	side   int
 	scenes []scene
-	shift  float64
 }
 
 const (
@@ -100,12 +33,11 @@ const (
 // write draws the mosaic's tiles, and those of the zoom above, as MBTiles.
 func (m mosaic) write(t testing.TB, path string) {
 	t.Helper()
-	side := m.side + 1 // room for the shift
+	side := m.side + 1 // parents take two by two
 	canvas := image.NewRGBA(image.Rect(0, 0, side*256, side*256))
 	draw.Draw(canvas, canvas.Bounds(), image.NewUniform(image.Black.C), image.Point{}, draw.Src)
-	offset := int(m.shift * 256)
 	for i, s := range m.scenes {
-		x, y := i%m.side*256+offset, i/m.side*256+offset
+		x, y := i%m.side*256, i/m.side*256
 		draw.CatmullRom.Scale(canvas, image.Rect(x, y, x+256, y+256), s.picture, s.picture.Bounds(), draw.Src, nil)
 	}
 	db, err := sql.Open("sqlite", path)
@@ -145,79 +77,6 @@ func (m mosaic) write(t testing.TB, path string) {
 		}
 	}
 	exec("COMMIT")
-}
-
-// truth lists the tiles that show a class: with shift, each of the four that hold a quarter of a scene.
-func (m mosaic) truth(class string) map[maptile.Tile]bool {
-	out := map[maptile.Tile]bool{}
-	for i, s := range m.scenes {
-		if s.class != class {
-			continue
-		}
-		x, y := uint32(mosaicX+i%m.side), uint32(mosaicY+i/m.side)
-		out[maptile.New(x, y, mosaicZoom)] = true
-		if m.shift > 0 {
-			out[maptile.New(x+1, y, mosaicZoom)] = true
-			out[maptile.New(x, y+1, mosaicZoom)] = true
-			out[maptile.New(x+1, y+1, mosaicZoom)] = true
-		}
-	}
-	return out
-}
-
-// mosaicPrompts are the words for the classes.
-var mosaicPrompts = map[string]string{
-	"airport": "airport", "baseballfield": "baseball field", "beach": "beach", "bridge": "bridge", "farmland": "farmland",
-	"forest": "forest", "industrial": "industrial area", "parking": "parking lot", "pond": "pond", "port": "harbor",
-	"river": "river", "stadium": "stadium", "storagetanks": "storage tanks", "viaduct": "viaduct", "desert": "desert",
-	"denseresidential": "dense residential area", "mountain": "mountain", "playground": "playground",
-	"railwaystation": "railway station", "meadow": "meadow",
-}
-
-// TestMosaic prints what search finds on a mosaic of real scenes (A5): mean average precision and precision at ten over
-// the concepts, with some fifty tiles of other classes for each right one, aligned with the tile grid and shifted by half
-// a tile. It fails only where search has stopped working; the figures are the model's, as they are.
-func TestMosaic(t *testing.T) {
-	if testing.Short() {
-		t.Skip("embeds two mosaics")
-	}
-	binary(t)
-	scenes := validScenes(t)
-	// Twenty scenes of each class that is asked for: 31×31 = 961 tiles, 1:48.
-	rng := rand.New(rand.NewPCG(5, 5))
-	rng.Shuffle(len(scenes), func(i, j int) { scenes[i], scenes[j] = scenes[j], scenes[i] })
-	const side = 31
-	scenes = scenes[:side*side]
-	result := map[float64][2]float64{}
-	for _, shift := range []float64{0, .5} {
-		m := mosaic{side: side, scenes: scenes, shift: shift}
-		file := filepath.Join(t.TempDir(), fmt.Sprintf("mosaic-%g.mbtiles", shift))
-		m.write(t, file)
-		data := t.TempDir()
-		var classes []string
-		for c := range mosaicPrompts {
-			classes = append(classes, c)
-		}
-		slices.Sort(classes)
-		var sumAP, sumP10 float64
-		for _, class := range classes {
-			right := m.truth(class)
-			var list []judged
-			for tile, score := range scoresOf(t, data, file, mosaicPrompts[class]) {
-				list = append(list, judged{score, right[tile]})
-			}
-			ap, n := averagePrecision(list)
-			p10 := precisionAt(list, 10)
-			t.Logf("shift %.1f  %-24s AP %.3f  P@10 %.2f  (%d of %d tiles)", shift, mosaicPrompts[class], ap, p10, n, len(list))
-			sumAP, sumP10 = sumAP+ap/float64(len(classes)), sumP10+p10/float64(len(classes))
-		}
-		t.Logf("shift %.1f  mAP %.3f  P@10 %.3f", shift, sumAP, sumP10)
-		result[shift] = [2]float64{sumAP, sumP10}
-	}
-	t.Logf("shifted / aligned: mAP %.3f, P@10 %.3f", result[.5][0]/result[0][0], result[.5][1]/result[0][1])
-	if result[0][0] < .3 {
-		t.Errorf("mAP %.3f on aligned scenes: search does not work", result[0][0])
-	}
 }
 
 // plain is a one-coloured picture.

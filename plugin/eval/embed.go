@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/encoder"
@@ -23,7 +26,7 @@ type Options struct {
 // embedChunk is the number of pictures of one call: enough for full batches, little enough to show progress.
 const embedChunk = 64
 
-// pictures gives the i-th picture and says where it is from.
+// pictures gives the i-th picture, several at the same time, and says where it is from.
 type pictures struct {
 	n       int
 	picture func(i int) (tilescout.Picture, error)
@@ -34,13 +37,21 @@ type pictures struct {
 func embed(ctx context.Context, enc Encoder, p pictures, progress func(done, total int)) ([][]float32, error) {
 	rows := make([][]float32, 0, p.n)
 	for from := 0; from < p.n; from += embedChunk {
-		batch := make([]tilescout.Picture, 0, embedChunk)
-		for i := from; i < min(from+embedChunk, p.n); i++ {
-			pic, err := p.picture(i)
+		batch := make([]tilescout.Picture, min(embedChunk, p.n-from))
+		errs := make([]error, len(batch))
+		var g errgroup.Group
+		g.SetLimit(runtime.GOMAXPROCS(0))
+		for i := range batch {
+			g.Go(func() error {
+				batch[i], errs[i] = p.picture(from + i)
+				return nil
+			})
+		}
+		_ = g.Wait() // errs hold the errors
+		for _, err := range errs {
 			if err != nil {
-				return nil, err
+				return nil, err // the first in order, whichever came first
 			}
-			batch = append(batch, pic)
 		}
 		got, err := enc.Images(ctx, batch, encoder.Background)
 		var each encoder.PictureErrors

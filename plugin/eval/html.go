@@ -60,7 +60,7 @@ type heatCell struct {
 	Count int
 	Style template.CSS // share of the row, 0…1
 	Title string
-	Right bool
+	Class string // right: the answer is; deep: dark enough for light ink
 }
 
 type heatRow struct {
@@ -78,9 +78,16 @@ func heatOf(c *Confusion) []heatRow {
 		}
 		row := heatRow{Label: c.Labels[i]}
 		for k, n := range counts {
-			cell := heatCell{Count: n, Right: i == k, Style: "--v:0"}
+			cell := heatCell{Count: n}
 			if n > 0 {
-				cell.Style = template.CSS(fmt.Sprintf("--v:%.3f", .12+.88*float64(n)/float64(sum)))
+				v := .12 + .88*float64(n)/float64(sum)
+				cell.Style = template.CSS(fmt.Sprintf("--v:%.3f", v))
+				if i == k {
+					cell.Class = "right "
+				}
+				if v > .6 {
+					cell.Class += "deep"
+				}
 				cell.Title = fmt.Sprintf("%d of %d: %s taken for %s", n, sum, c.Labels[i], c.Labels[k])
 				if i == k {
 					cell.Title = fmt.Sprintf("%d of %d right: %s", n, sum, c.Labels[i])

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tilescout/tilescout/encoder"
 )
 
 // joined is which scenes of a set count, and as what.
@@ -47,6 +49,23 @@ func join(s *Set, labels []Label, skipUnlabelled, keepUnseen bool) (joined, erro
 		}
 	}
 	return j, nil
+}
+
+// CheckSet says early, before a model is opened, whether a set can be measured by its labels; nil labels are its classes.
+func CheckSet(s *Set, labels []Label, o Options) error {
+	if len(o.Templates) > 0 {
+		if _, err := checkTemplates(o.Templates, encoder.Model{}); err != nil {
+			return err
+		}
+	}
+	if labels == nil {
+		var err error
+		if labels, err = labelsOf(s); err != nil {
+			return err
+		}
+	}
+	_, err := join(s, labels, o.SkipUnlabelled, o.KeepUnseen)
+	return err
 }
 
 // classesOf are the classes of a set in order of their names, without those that only unnamed scenes have.

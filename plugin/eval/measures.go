@@ -105,12 +105,9 @@ func calibrationError(list []judged) (ece float64, bins []Bin) {
 		if len(part) == 0 {
 			continue
 		}
-		bin := Bin{N: len(part)}
+		bin := Bin{N: len(part), Accuracy: shareRight(part)}
 		for _, j := range part {
 			bin.Confidence += j.score / float64(len(part))
-			if j.right {
-				bin.Accuracy += 1 / float64(len(part))
-			}
 		}
 		bins = append(bins, bin)
 		ece += float64(len(part)) / float64(len(list)) * math.Abs(bin.Accuracy-bin.Confidence)
@@ -118,22 +115,13 @@ func calibrationError(list []judged) (ece float64, bins []Bin) {
 	return ece, bins
 }
 
-// quantile of values, linear between them.
-func quantile(values []float64, q float64) float64 {
-	v := slices.Clone(values)
-	slices.Sort(v)
-	at := q * float64(len(v)-1)
-	i := int(at)
-	if i+1 >= len(v) {
-		return v[len(v)-1]
+// shareRight is the share of right ones.
+func shareRight(list []judged) float64 {
+	n := 0
+	for _, j := range list {
+		if j.right {
+			n++
+		}
 	}
-	return v[i] + (at-float64(i))*(v[i+1]-v[i])
-}
-
-func mean(values []float64) float64 {
-	sum := 0.0
-	for _, v := range values {
-		sum += v
-	}
-	return sum / float64(len(values))
+	return float64(n) / float64(len(list))
 }

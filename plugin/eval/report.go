@@ -232,12 +232,7 @@ func (p *Predictions) calibrate(r *Report, columns [][]judged) {
 	stored := atThreshold(shown, cmp.Or(k.Seed, .5))
 	r.Calibration.Stored = &stored
 	if list := p.voice.vocabulary(logits, truth, p.voice.conceptOf(p.asked)); len(list) > 0 {
-		v := &Vocabulary{N: len(list)}
-		for _, j := range list {
-			if j.right {
-				v.Top1 += 1 / float64(len(list))
-			}
-		}
+		v := &Vocabulary{N: len(list), Top1: shareRight(list)}
 		v.ECE, _ = calibrationError(list)
 		r.Calibration.Vocabulary = v
 		r.Checks = append(r.Checks, below("ECE over the model's vocabulary", v.ECE, .05))

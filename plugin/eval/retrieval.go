@@ -75,19 +75,16 @@ func Retrieve(ctx context.Context, enc Encoder, s *Set, o Options) (*Retrieval, 
 		}
 	}
 	own, others := ranks(images, texts, owner)
-	count := func(list []int) (r Recall) {
+	share := func(list []int, k int) float64 {
+		n := 0
 		for _, rank := range list {
-			for _, e := range []struct {
-				k int
-				v *float64
-			}{{1, &r.At1}, {5, &r.At5}, {10, &r.At10}} {
-				if rank < e.k {
-					*e.v += 1 / float64(len(list))
-				}
+			if rank < k {
+				n++
 			}
 		}
-		return r
+		return float64(n) / float64(len(list))
 	}
+	count := func(list []int) Recall { return Recall{share(list, 1), share(list, 5), share(list, 10)} }
 	out.ImageToText, out.TextToImage = count(own), count(others)
 	a, b := out.ImageToText, out.TextToImage
 	out.MR = 100 * (a.At1 + a.At5 + a.At10 + b.At1 + b.At5 + b.At10) / 6

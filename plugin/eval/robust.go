@@ -93,16 +93,18 @@ func Robust(ctx context.Context, enc Encoder, s *Set, labels []Label, o RobustOp
 			first = rows
 		}
 		row := DisturbanceRow{Name: d.name, Factor: d.factor, N: len(rows)}
+		first1, first3 := 0, 0
 		for i, v := range rows {
 			rank := Prediction{Truth: j.truth[i], Choices: choices(encoder.Softmax(m.LogitScale, v, texts))}.rank()
 			if rank < 1 {
-				row.Top1 += 1 / float64(len(rows))
+				first1++
 			}
 			if rank < 3 {
-				row.Top3 += 1 / float64(len(rows))
+				first3++
 			}
 			row.Cosine += dot(v, first[i]) / float64(len(rows))
 		}
+		row.Top1, row.Top3 = float64(first1)/float64(row.N), float64(first3)/float64(row.N)
 		row.Interval = wilson(row.Top1, row.N)
 		out.Rows = append(out.Rows, row)
 	}

@@ -1,0 +1,223 @@
+package eval
+
+import (
+	"bytes"
+	"math"
+	"testing"
+
+	"github.com/paulmach/orb/maptile"
+
+	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/cache/index"
+	"github.com/tilescout/tilescout/encoder"
+	"github.com/tilescout/tilescout/encoder/encodertest"
+	"github.com/tilescout/tilescout/plugin/search"
+	"github.com/tilescout/tilescout/tileserver/source/sourcetest"
+)
+
+// TestSearchFake runs the whole of it through the real engine with an encoder that sees colours.
+func TestSearchFake(t *testing.T) {
+	s := colours(t, 8, "red", "green", "blue", "grey")
+	r, err := Search(t.Context(), encodertest.Fake{}, s, labels(t, "red,green,blue,grey"), SearchOptions{Synonyms: []SynonymOf{{"yellow", []string{"blue"}}, {"red", []string{"red"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.N != 32 || len(r.Concepts) != 4 || r.Aligned.MAP < .95 || r.Aligned.P10 <= 0 || !(r.Shifted.MAP > 0 && r.Shifted.MAP < r.Aligned.MAP) {
+		t.Errorf("n %d, aligned %+v, shifted %+v", r.N, r.Aligned, r.Shifted)
+	}
+	if len(r.Synonyms) != 1 || r.Synonyms[0].Phrase != "yellow" || !(r.Synonyms[0].AP < r.Synonyms[0].OwnAP) {
+		t.Errorf("synonyms %+v, want yellow alone, worse than blue; red is a label", r.Synonyms)
+	}
+	for _, format := range Formats() {
+		var b bytes.Buffer
+		if err := Write(&b, format, r); err != nil {
+			t.Fatal(err)
+		}
+		checkForm(t, format, b.Bytes(), 5)
+	}
+}
+
+// TestWalk counts by hand.
+func TestWalk(t *testing.T) {
+	tile := func(x uint32) maptile.Tile { return maptile.New(x, 0, 4) }
+	ranked := []maptile.Tile{tile(0), tile(1), tile(2), tile(3), tile(4), tile(5)}
+	of := map[maptile.Tile][]int{tile(0): {7}, tile(1): {7}, tile(3): {8}, tile(4): {9}}
+	// 0 finds scene 7; 1 shows it again: passed over; 2 is wrong; 3 belongs to a scene left out; 4 finds 9 on step 3.
+	r := walk(ranked, of, map[int]bool{7: true, 9: true})
+	if want := (1 + 2./3) / 2; math.Abs(r.ap-want) > 1e-12 {
+		t.Errorf("AP %v, want %v", r.ap, want)
+	}
+	if r.recall != 1 || r.p10 != .5 {
+		t.Errorf("recall %v, P@10 %v; want 1 and 2 of 4", r.recall, r.p10)
+	}
+}
+
+// TestMosaicTiles looks at the pixels: a shifted tile shows the quarters of four scenes, a parent four scenes.
+func TestMosaicTiles(t *testing.T) {
+	s := colours(t, 1, "red", "green", "blue", "grey")
+	j, err := join(s, labels(t, "red,green,blue,grey"), false, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	aligned, shifted, err := newMosaics(t.Context(), s, j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	corner := func(m *mosaic, tile maptile.Tile) (nw, se [3]uint8) {
+		t.Helper()
+		pic, err := m.Tile(t.Context(), tile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := decode(pic.Data)
+		if err != nil || img.Rect.Dx() != tileSide {
+			t.Fatalf("%v, %v", err, img.Rect)
+		}
+		at := func(x, y int) [3]uint8 { p := img.NRGBAAt(x, y); return [3]uint8{p.R, p.G, p.B} }
+		return at(60, 60), at(200, 200)
+	}
+	near := func(a, b [3]uint8) bool {
+		for i := range a {
+			if math.Abs(float64(a[i])-float64(b[i])) > 45 {
+				return false
+			}
+		}
+		return true
+	}
+	var scene [4][3]uint8
+	for i := range scene {
+		scene[i], _ = corner(aligned, aligned.tiles(i)[0])
+	}
+	nw, se := corner(aligned, maptile.New(mosaicX/2, mosaicY/2, mosaicZoom-1))
+	if !near(nw, scene[0]) || !near(se, scene[3]) {
+		t.Errorf("parent shows %v and %v, want %v and %v", nw, se, scene[0], scene[3])
+	}
+	nw, se = corner(shifted, maptile.New(mosaicX+1, mosaicY+1, mosaicZoom))
+	if !near(nw, scene[0]) || !near(se, scene[3]) {
+		t.Errorf("the middle tile of the shifted mosaic shows %v and %v, want %v and %v", nw, se, scene[0], scene[3])
+	}
+	if n := len(shifted.tiles(0)); n != 4 {
+		t.Errorf("a shifted scene lies in %d tiles, want 4", n)
+	}
+	for _, tile := range []maptile.Tile{maptile.New(mosaicX+9, mosaicY, mosaicZoom), maptile.New(0, 0, 3)} {
+		if _, err := aligned.Tile(t.Context(), tile); err == nil {
+			t.Errorf("tile %v outside the mosaic has a picture", tile)
+		}
+	}
+}
+
+// TestBackgroundIsTheEngines holds the scores that reports are computed from against those of the engine.
+func TestBackgroundIsTheEngines(t *testing.T) {
+	for name, enc := range map[string]Encoder{"fake": encodertest.Fake{}} {
+		t.Run(name, func(t *testing.T) {
+			s := colours(t, 3, "red", "green", "blue", "grey")
+			j, err := join(s, labels(t, "red,green,blue,grey"), false, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, _, err := newMosaics(t.Context(), s, j)
+			if err != nil {
+				t.Fatal(err)
+			}
+			only := &flat{m}
+			e, done, err := engineOverFlat(t, enc, only)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer done()
+			b, err := newBackground(t.Context(), enc, enc.Model())
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows, err := embed(t.Context(), enc, only.pictures(t), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, phrase := range []string{"red", "green", "stadium"} {
+				a, err := embedPhrases(t.Context(), enc, []string{phrase}, enc.Model().Templates)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ours, _ := b.scores(rows, b.logits(rows), a[0])
+				theirs, err := m.ask(t.Context(), e, phrase)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range m.images {
+					// The index rounds embeddings to eight bits.
+					if got := theirs[m.tiles(i)[0]]; math.Abs(got-ours[i]) > .02 {
+						t.Errorf("%s, scene %d: %.4f here, %.4f from the engine", phrase, i, ours[i], got)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestPointing plays the game with the bundled model's dense output on real scenes.
+func TestPointing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("embeds 200 tiles")
+	}
+	e := bundledModel(t)
+	s, err := OpenSet(t.Context(), sourcetest.Shared(t, "scenes", "rsicd_valid.jsonl"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	d, err := encoder.OpenDense(t.Context(), encoder.Options{Library: e.Library()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	j, err := join(s, must(labelsOf(s)), false, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.thin(120)
+	aligned, shifted, err := newMosaics(t.Context(), s, j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, err := askLabels(t.Context(), e, j.labels, e.Model().Templates)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := pointing(t.Context(), e, d, aligned, shifted, asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("pointing game %.3f of %d, cut scenes %.3f", p.Share, p.N, p.Shifted)
+	if p.Share < .6 {
+		t.Errorf("pointing game %.3f, chance is .25", p.Share)
+	}
+}
+
+// flat is a mosaic of one zoom: no parent takes part in its scores.
+type flat struct{ *mosaic }
+
+func (f *flat) pictures(t *testing.T) pictures {
+	return pictures{
+		n: len(f.images), where: func(int) string { return "mosaic" },
+		picture: func(i int) (tilescout.Picture, error) { return f.Tile(t.Context(), f.tiles(i)[0]) },
+	}
+}
+
+func engineOverFlat(t *testing.T, enc Encoder, f *flat) (*search.Engine, func(), error) {
+	t.Helper()
+	store, err := index.Open(t.TempDir(), index.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := search.New(t.Context(), enc, store, search.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := e.Add(t.Context(), f, search.LayerOptions{Zooms: []maptile.Zoom{mosaicZoom}}); err != nil {
+		return nil, nil, err
+	}
+	if _, err := e.Index(t.Context(), f.id, search.IndexOptions{}); err != nil {
+		return nil, nil, err
+	}
+	return e, func() { e.Close(); store.Close() }, nil
+}
