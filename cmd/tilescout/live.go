@@ -38,6 +38,7 @@ type live struct {
 	server  *tileserver.Server
 	log     *slog.Logger
 	context context.Context // of the server's life
+	hangup  chan os.Signal  // asks for a reload
 
 	failed prometheus.Gauge   // 1 while the last reload failed
 	count  prometheus.Counter // reloads that took effect
@@ -52,7 +53,7 @@ type live struct {
 // live puts a server over the parts that can be changed while it runs.
 func (a *app) live(ctx context.Context, cfg config.Config, p *parts, read func() (config.Config, error), log *slog.Logger) (*live, error) {
 	l := &live{
-		read: read, parts: p, log: log, context: ctx, start: cfg, config: cfg,
+		hangup: make(chan os.Signal, 1), read: read, parts: p, log: log, context: ctx, start: cfg, config: cfg,
 		failed: prometheus.NewGauge(prometheus.GaugeOpts{Name: "tilescout_config_reload_failed", Help: "1 while the last reload failed and an older config is served."}),
 		count:  prometheus.NewCounter(prometheus.CounterOpts{Name: "tilescout_config_reloads_total", Help: "Reloads that took effect."}),
 	}
@@ -72,6 +73,7 @@ func (a *app) live(ctx context.Context, cfg config.Config, p *parts, read func()
 	if err != nil {
 		return nil, err
 	}
+	signal.Notify(l.hangup, syscall.SIGHUP) // from here on it does not end the process
 	l.rescan(ctx)
 	return l, nil
 }
@@ -90,9 +92,7 @@ func (l *live) serveAdmin(ctx context.Context, admin config.Admin) error {
 
 // follow reloads on SIGHUP and takes up what changes in the folder of layers, until ctx is done.
 func (l *live) follow(ctx context.Context, systemd notifier) error {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
+	defer signal.Stop(l.hangup)
 	look := time.NewTicker(hotEvery)
 	defer look.Stop()
 	for {
@@ -100,7 +100,7 @@ func (l *live) follow(ctx context.Context, systemd notifier) error {
 		case <-ctx.Done():
 			systemd.say("STOPPING=1")
 			return nil
-		case <-hangup:
+		case <-l.hangup:
 			systemd.say("RELOADING=1")
 			_ = l.reload(ctx) // it said why, and the old config goes on
 			systemd.say("READY=1")
