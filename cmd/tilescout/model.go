@@ -29,9 +29,13 @@ func (a *app) modelCommand() *cobra.Command {
 			if a.format("table", "json") == "json" {
 				return json.NewEncoder(a.stdout).Encode(m)
 			}
+			words := fmt.Sprintf("%d words", len(m.Words))
+			if len(m.Words) == 0 {
+				words = "any text"
+			}
 			fmt.Fprintf(a.stdout, "%s — %s\n", m.ID, m.Title)
-			fmt.Fprintf(a.stdout, "licence    %s\ndigest     %s\ninput      %d × %d pixels\ndimension  %d\nruntime    ONNX Runtime %s, %s\nknows      %d words, %d concepts:\n",
-				m.Licence, m.Digest, m.InputSize, m.InputSize, m.Dimension, m.Runtime, m.Provider, len(m.Words), len(m.Concepts))
+			fmt.Fprintf(a.stdout, "licence    %s\ndigest     %s\ninput      %d × %d pixels\ndimension  %d\nruntime    ONNX Runtime %s, %s\nknows      %s, %d concepts:\n",
+				m.Licence, m.Digest, m.InputSize, m.InputSize, m.Dimension, m.Runtime, m.Provider, words, len(m.Concepts))
 			for _, k := range m.Concepts {
 				if k.Suggest {
 					fmt.Fprintf(a.stdout, "  %s\n", k.Phrase)
@@ -41,5 +45,6 @@ func (a *app) modelCommand() *cobra.Command {
 		},
 	}
 	a.outputFlag(c, "table", "json")
+	c.AddCommand(a.modelConvertCommand(), a.modelVerifyCommand())
 	return c
 }

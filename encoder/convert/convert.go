@@ -38,6 +38,8 @@ type Options struct {
 	Runtime  *onnxruntime.Runtime // for int8
 	Threads  int
 	Progress func(stage string, done, total int) // may be nil
+	// Check looks at the finished folder before it gets its name; its error ends the conversion. May be nil.
+	Check func(ctx context.Context, dir string) error
 }
 
 // MinPictures is the number of pictures without which Int8Static is refused.
@@ -73,6 +75,11 @@ func Convert(ctx context.Context, c *checkpoint.Checkpoint, out string, o Option
 	w := &writer{dir: dir, c: c, a: c.Architecture(), o: o}
 	if report, err = w.all(ctx); err != nil {
 		return Report{}, fmt.Errorf("convert: %w", err)
+	}
+	if o.Check != nil {
+		if err := o.Check(ctx, dir); err != nil {
+			return Report{}, fmt.Errorf("convert: %w", err)
+		}
 	}
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return Report{}, fmt.Errorf("convert: %w", err)
