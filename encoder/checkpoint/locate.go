@@ -35,6 +35,9 @@ var preferred = []string{
 	"pytorch_model.pth", "model.pth", "model.pt",
 }
 
+// WeightFiles returns the names of weight files in the order in which a folder's is chosen.
+func WeightFiles() []string { return slices.Clone(preferred) }
+
 // locate finds the weights in a folder, or takes a file as it is. A folder whose only weight file has a name of its own
 // (epoch_32.pt) is clear enough.
 func locate(path string) (location, error) {

@@ -12,14 +12,11 @@ type ONNXFolder struct {
 	Text   string // path of the graph with the text tower; the same as Image where one graph holds both
 }
 
-// FindONNX recognises the layouts of immich, rclip, optimum and transformers.js, and any two files of the usual names.
-// What the graphs take and give is decided by who loads them, by rank and element type. A folder without them is ErrFolder.
-func FindONNX(dir string) (ONNXFolder, error) {
-	join := func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
-	for _, row := range []struct{ layout, image, text string }{
+// ONNXFiles returns the known layouts, best first: full precision before what loses some of it. Paths are relative, with slashes.
+func ONNXFiles() []ONNXFolder {
+	return []ONNXFolder{
 		{"immich", "visual/model.onnx", "textual/model.onnx"},
 		{"rclip", "visual.onnx", "textual.onnx"},
-		// Full precision first, then the smaller ones in the order of what they lose.
 		{"transformers.js", "onnx/vision_model.onnx", "onnx/text_model.onnx"},
 		{"transformers.js", "onnx/vision_model_fp16.onnx", "onnx/text_model_fp16.onnx"},
 		{"transformers.js", "onnx/vision_model_quantized.onnx", "onnx/text_model_quantized.onnx"},
@@ -32,9 +29,16 @@ func FindONNX(dir string) (ONNXFolder, error) {
 		{"files", "image.onnx", "text.onnx"},
 		{"optimum", "model.onnx", "model.onnx"},
 		{"transformers.js", "onnx/model.onnx", "onnx/model.onnx"},
-	} {
-		if isFile(join(row.image)) && isFile(join(row.text)) {
-			return ONNXFolder{Layout: row.layout, Image: join(row.image), Text: join(row.text)}, nil
+	}
+}
+
+// FindONNX recognises the layouts of immich, rclip, optimum and transformers.js, and any two files of the usual names.
+// What the graphs take and give is decided by who loads them, by rank and element type. A folder without them is ErrFolder.
+func FindONNX(dir string) (ONNXFolder, error) {
+	for _, f := range ONNXFiles() {
+		f.Image, f.Text = filepath.Join(dir, filepath.FromSlash(f.Image)), filepath.Join(dir, filepath.FromSlash(f.Text))
+		if isFile(f.Image) && isFile(f.Text) {
+			return f, nil
 		}
 	}
 	return ONNXFolder{}, fmt.Errorf("%s: no pair of image and text graphs in ONNX: %w", dir, ErrFolder)
