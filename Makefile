@@ -75,8 +75,17 @@ fuzz-short: build
 kills:
 	TILESCOUT_KILLS=$(KILLS) $(GO) test -count=1 -timeout 60m -run 'TestKill$$' -v ./cache/index
 
+# --- release -----------------------------------------------------------------------------------------------
+# An archive for this system with its list of parts and checksums in dist/; the check builds it in two folders.
+.PHONY: release release-check
+release: build
+	sh .ci/release $(VERSION) dist
+
+release-check: build
+	sh .ci/release-check $(VERSION)
+
 clean:
-	rm -rf bin web/dist web/node_modules
+	rm -rf bin dist web/dist web/node_modules
 
 # Loads the .qlr of the demo into a headless QGIS (Debian: apt-get install python3-qgis). Optional: 930 MB.
 .PHONY: test-qgis

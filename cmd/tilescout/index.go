@@ -101,9 +101,15 @@ func (a *app) indexVerifyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify",
 		Short: "Check every block of the index on disk",
+		Long: `Read every block of the index and say which are damaged; nothing is changed. The next tilescout index sets
+them aside and embeds their tiles again; a server does so as somebody looks.`,
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			store, err := a.openStore("", true)
+			cfg, err := a.loadConfig()
+			if err != nil {
+				return err
+			}
+			store, err := a.openStore(cfg.Data, true)
 			if err != nil {
 				return err
 			}
