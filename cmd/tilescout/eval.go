@@ -5,8 +5,11 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/encoder"
 	"github.com/tilescout/tilescout/plugin/eval"
+	"github.com/tilescout/tilescout/tileserver/source/demo"
+	"github.com/tilescout/tilescout/tileserver/source/geotiff"
 )
 
 func (a *app) evalCommand() *cobra.Command {
@@ -60,7 +63,7 @@ func (o *evalOptions) readLabels() ([]eval.Label, error) {
 	return eval.ParseLabels(o.labels)
 }
 
-// evalWith reads labels and scenes, opens the model, measures and prints.
+// evalWith reads labels and scenes, those of the demo where no file is named, opens the model, measures and prints.
 func (a *app) evalWith(c *cobra.Command, o *evalOptions, file, what string, measure func(context.Context, *encoder.Encoder, *eval.Set, []eval.Label) (eval.Result, error)) error {
 	if err := a.checkFormat(eval.Formats()...); err != nil {
 		return err
@@ -70,7 +73,12 @@ func (a *app) evalWith(c *cobra.Command, o *evalOptions, file, what string, meas
 		return err
 	}
 	ctx := c.Context()
-	set, err := eval.OpenSet(ctx, file, o.images)
+	var set *eval.Set
+	if file == "" {
+		set, err = a.demoSet(c)
+	} else {
+		set, err = eval.OpenSet(ctx, file, o.images)
+	}
 	if err != nil {
 		return err
 	}
@@ -97,4 +105,21 @@ func (a *app) evalWith(c *cobra.Command, o *evalOptions, file, what string, meas
 		return err
 	}
 	return eval.Write(a.stdout, a.format(eval.Formats()...), result)
+}
+
+// demoSet draws the demo scene, or finds it drawn, and takes labelled scenes out of it.
+func (a *app) demoSet(c *cobra.Command) (*eval.Set, error) {
+	if err := a.paintDemo(c, demo.Seed); err != nil {
+		return nil, err
+	}
+	truth, err := demo.ReadTruth(strings.TrimSuffix(a.sources[0], ".tif") + ".geojson")
+	if err != nil {
+		return nil, err
+	}
+	source, err := geotiff.Open(c.Context(), a.sources[0], tilescout.LayerInfo{ID: "demo"})
+	if err != nil {
+		return nil, err
+	}
+	defer source.Close()
+	return eval.DemoSet(c.Context(), source, truth)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/tilescout/tilescout"
@@ -13,16 +14,17 @@ import (
 func (a *app) evalSearchCommand() *cobra.Command {
 	var o evalOptions
 	c := &cobra.Command{
-		Use:   "search FILE.jsonl|DIR",
+		Use:   "search [FILE.jsonl|DIR]",
 		Short: "Search on a mosaic of labelled scenes",
 		Long: `Lay the scenes on a tile grid, aligned with it and shifted by half a tile, index both mosaics with the real engine
 and ask for every label and for synonyms. Prints average precision with fifty distractors for each right scene, precision at
-ten, whether the verdict tells presence from absence, and where in a tile the dense output points.`,
+ten, whether the verdict tells presence from absence, and where in a tile the dense output points.
+Without scenes, those tiles of the demo scene are taken that show one thing each.`,
 		Example: `  tilescout eval search scenes.jsonl --labels labels.tsv
   tilescout eval search scenes.jsonl --labels labels.tsv -o html > search.html`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.evalWith(c, &o, args[0], "Embedding tiles", func(ctx context.Context, enc *encoder.Encoder, set *eval.Set, labels []eval.Label) (eval.Result, error) {
+			return a.evalWith(c, &o, strings.Join(args, ""), "Embedding tiles", func(ctx context.Context, enc *encoder.Encoder, set *eval.Set, labels []eval.Label) (eval.Result, error) {
 				so := eval.SearchOptions{Options: o.Options}
 				dense, err := a.openDense(ctx)
 				switch {

@@ -308,7 +308,7 @@ func walk(ranked []maptile.Tile, of map[maptile.Tile][]int, in map[int]bool) fou
 				out.ap += float64(hits) / float64(steps)
 			}
 		}
-		if steps <= 10 {
+		if steps <= min(10, len(in)) { // of fewer right scenes than ten no more could be right
 			out.p10 = float64(hits) / float64(steps)
 		}
 		if 2*hits >= steps {

@@ -48,7 +48,7 @@ func TestWalk(t *testing.T) {
 		t.Errorf("AP %v, want %v", r.ap, want)
 	}
 	if r.recall != 1 || r.p10 != .5 {
-		t.Errorf("recall %v, P@10 %v; want 1 and 2 of 4", r.recall, r.p10)
+		t.Errorf("recall %v, P@10 %v; want 1 and, among two, ½", r.recall, r.p10)
 	}
 }
 
