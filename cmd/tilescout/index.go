@@ -103,7 +103,7 @@ func (a *app) indexVerifyCommand() *cobra.Command {
 		Short: "Check every block of the index on disk",
 		Long: `Read every block of the index and say which are damaged; nothing is changed. The next tilescout index sets
 them aside and embeds their tiles again; a server does so as somebody looks.`,
-		Args:  cobra.NoArgs,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := a.loadConfig()
 			if err != nil {

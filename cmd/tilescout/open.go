@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/paulmach/orb/maptile"
 	"github.com/tilescout/tilescout"
@@ -53,6 +54,7 @@ type parts struct {
 	text   *textGate      // nil unless serving
 
 	openCache func() (*diskcache.Cache, error)
+	dirCache  *atomic.Pointer[diskcache.Cache] // once it is open
 }
 
 // with is p over other sources. It shares the rest with p and is not closed.
@@ -79,6 +81,7 @@ func (p *parts) openSource(ctx context.Context, l config.Layer) (source.Source, 
 		}
 		p.closers = append(p.closers, cache.Close)
 		p.kinds.XYZ.Cache = cache
+		p.dirCache.Store(cache)
 	}
 	return kinds.Open(ctx, l.Spec, p.kinds)
 }
@@ -183,6 +186,7 @@ func (a *app) openSources(ctx context.Context, cfg config.Config, p *parts) erro
 		return err
 	}
 	p.budget, p.kinds = limitsOf(cfg.Limits)
+	p.dirCache = &atomic.Pointer[diskcache.Cache]{}
 	p.kinds.XYZ.ProgramVersion, p.kinds.XYZ.LookupEnv = version, os.LookupEnv
 	p.kinds.XYZ.Hosts, p.kinds.XYZ.Proxy = xyz.NewHosts(), http.ProxyFromEnvironment
 	p.openCache = func() (*diskcache.Cache, error) {

@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/gorilla/mux"
 	"github.com/paulmach/orb/maptile"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/tilescout/tilescout"
-	"github.com/tilescout/tilescout/encoder"
-	"github.com/tilescout/tilescout/plugin/search"
 	"github.com/tilescout/tilescout/tileserver"
 	"github.com/tilescout/tilescout/tileserver/config"
 	"github.com/tilescout/tilescout/web"
@@ -27,6 +24,9 @@ func (p *parts) server(ctx context.Context, cfg config.Config, more func(*tilese
 	o.Registry = prometheus.NewRegistry()
 	if p.engine != nil {
 		o.Registry.MustRegister(&engineMetrics{parts: p})
+	}
+	if p.kinds.XYZ.Hosts != nil {
+		o.Registry.MustRegister(&upstreamMetrics{hosts: p.kinds.XYZ.Hosts, cache: p.dirCache})
 	}
 	if more != nil {
 		more(&o)
@@ -123,88 +123,4 @@ func (p *parts) featureInfo(ctx context.Context, layer string, t maptile.Tile, i
 		}
 	}
 	return out, nil
-}
-
-// engineMetrics shows the engine's and the encoder's figures to Prometheus.
-type engineMetrics struct{ parts *parts }
-
-func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("tilescout_"+name, help, labels, nil)
-}
-
-var (
-	descRows     = desc("index_rows", "Tiles with an embedding.", "layer")
-	descBytes    = desc("index_bytes", "Bytes of the index on disk.", "layer")
-	descCorrupt  = desc("index_corrupt_blocks_total", "Damaged parts of the index found.", "layer")
-	descSegments = desc("index_segments", "Segment files of the index.", "layer")
-	descWAL      = desc("index_wal_bytes", "Bytes of the index's log.", "layer")
-	descDegraded = desc("index_degraded", "1 while the index cannot be written.", "layer")
-	descQueue    = desc("encode_queue_depth", "Pictures waiting for the encoder.", "class")
-	descBatches  = desc("encode_batches_total", "Runs of the model.", "kind")
-	descEncoded  = desc("encode_items_total", "Pictures and prompts embedded.", "kind")
-	descDuration = desc("encode_duration_seconds", "Time of a run of the model.", "kind")
-	descBatch    = desc("encode_batch_size", "Pictures or prompts in a run of the model.", "kind")
-	descFill     = desc("fill_queue_depth", "Tiles waiting to be embedded on demand.")
-	descFilled   = desc("fill_tiles_total", "Tiles embedded on demand.", "result")
-)
-
-// Describe implements prometheus.Collector.
-func (m *engineMetrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
-
-// Collect implements prometheus.Collector.
-func (m *engineMetrics) Collect(ch chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
-	counter := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
-	}
-	for _, id := range m.parts.engine.Layers() {
-		if s, err := m.parts.engine.State(id, nil); err == nil {
-			gauge(descRows, float64(s.Embedded), id)
-			gauge(descBytes, float64(s.Bytes), id)
-			counter(descCorrupt, float64(s.Corrupt), id)
-			gauge(descSegments, float64(s.Segments), id)
-			gauge(descWAL, float64(s.WALBytes), id)
-			degraded := 0.
-			if m.parts.engine.WriteError(id) != nil {
-				degraded = 1
-			}
-			gauge(descDegraded, degraded, id)
-		}
-	}
-	var e encoder.Stats
-	if m.parts.encoder != nil {
-		e = m.parts.encoder.Stats()
-	}
-	gauge(descQueue, float64(e.QueuedInteractive), "interactive")
-	gauge(descQueue, float64(e.QueuedBackground), "background")
-	gauge(descQueue, float64(e.QueuedTexts), "text")
-	counter(descBatches, float64(e.ImageBatches), "image")
-	counter(descBatches, float64(e.TextBatches), "text")
-	counter(descEncoded, float64(e.Images), "image")
-	counter(descEncoded, float64(e.Texts), "text")
-	for _, k := range []struct {
-		kind         string
-		runs, pieces uint64
-		took         time.Duration
-	}{{"image", uint64(e.ImageBatches), uint64(e.Images), e.ImageTime}, {"text", uint64(e.TextBatches), uint64(e.Texts), e.TextTime}} {
-		ch <- prometheus.MustNewConstSummary(descDuration, k.runs, k.took.Seconds(), nil, k.kind)
-		ch <- prometheus.MustNewConstSummary(descBatch, k.runs, float64(k.pieces), nil, k.kind)
-	}
-	s := m.parts.engine.Stats()
-	gauge(descFill, float64(s.Queue))
-	counter(descFilled, float64(s.Embedded), "done")
-	counter(descFilled, float64(s.Failed), "failed")
-	for name, c := range map[string]search.CacheStats{"embedding": s.Embeddings, "score": s.Scores, "prompt": s.Prompts} {
-		// Names, help and the constant label are those of tileserver's own caches, which share the family.
-		of := func(metric, help string) *prometheus.Desc {
-			return prometheus.NewDesc("tilescout_cache_"+metric, help, nil, prometheus.Labels{"cache": name})
-		}
-		counter(of("hits_total", "Answers from memory."), float64(c.Hits))
-		counter(of("misses_total", "Loads."), float64(c.Misses))
-		counter(of("evictions_total", "Values dropped to make room."), float64(c.Evictions))
-		gauge(of("bytes", "Bytes held."), float64(c.Bytes))
-		gauge(of("entries", "Values held."), float64(c.Entries))
-	}
 }
