@@ -53,7 +53,7 @@ func calibrate(t testing.TB, w graph.Weights, a checkpoint.Architecture, pics []
 
 func TestInt8(t *testing.T) {
 	a := architectures()["ViT-B-32"]
-	w := randomCheckpoint(a)
+	w := encodertest.NewFormula(a)
 	pics := pictures(24, a.ImageSize)
 	ranges, want := calibrate(t, w, a, pics)
 	if n := len(ranges.Inputs); n != 4*a.Layers+1 {
@@ -88,7 +88,7 @@ func TestInt8(t *testing.T) {
 // A product that the library does not fuse runs several times slower and gives nearly the same: only its nodes show it.
 func TestInt8IsWrittenAsInt8(t *testing.T) {
 	a := architectures()["ViT-B-32"]
-	w := randomCheckpoint(a)
+	w := encodertest.NewFormula(a)
 	ranges := graph.Ranges{Inputs: map[string]graph.Range{}}
 	for _, name := range []string{"0.qkv", "0.out", "0.fc1", "0.fc2"} {
 		ranges.Inputs[name] = graph.Range{Min: -1, Max: 1, Float: name == "0.out"}
@@ -104,10 +104,10 @@ func TestInt8IsWrittenAsInt8(t *testing.T) {
 }
 
 // outliers makes a few channels behind each norm a hundred times larger, as trained CLIPs have them.
-type outliers struct{ randomWeights }
+type outliers struct{ encodertest.Formula }
 
 func (w outliers) Float32(name string, dst []float32) ([]float32, error) {
-	v, err := w.randomWeights.Float32(name, dst)
+	v, err := w.Formula.Float32(name, dst)
 	if strings.Contains(name, "layer_norm") && strings.HasPrefix(name, "vision") {
 		for c := 3; c < len(v); c += 17 {
 			v[c] *= 100
@@ -126,7 +126,7 @@ func (w outliers) Float32(name string, dst []float32) ([]float32, error) {
 
 func TestSmoothing(t *testing.T) {
 	a := architectures()["ViT-B-32"]
-	w := outliers{randomCheckpoint(a)}
+	w := outliers{encodertest.NewFormula(a)}
 	pics := pictures(16, a.ImageSize)
 	ranges, want := calibrate(t, w, a, pics)
 	rough := graph.Ranges{Inputs: map[string]graph.Range{}}
@@ -162,7 +162,7 @@ func TestSmoothing(t *testing.T) {
 // A writer that fails, as on a full disk, ends the conversion with its error.
 func TestWriterFails(t *testing.T) {
 	a := architectures()["ViT-B-32"]
-	w := randomCheckpoint(a)
+	w := encodertest.NewFormula(a)
 	for _, most := range []int{0, 1000, 100_000} {
 		if _, err := graph.Image(t.Context(), w, a, graph.ImageOptions{}, &fullDisk{most}); err == nil || !strings.Contains(err.Error(), "no space") {
 			t.Errorf("after %d bytes: %v, want the writer's error", most, err)
