@@ -71,6 +71,11 @@ fuzz-short: build
 	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZ) $$p || exit 1; \
 	  done; done
 
+# Opens every hostile file and every truncation of small good ones under a limit of memory (R2).
+.PHONY: hostile
+hostile: build
+	TILESCOUT_ONNXRUNTIME=$(CURDIR)/bin/lib $(GO) run ./cmd/hostile $(ARGS)
+
 # kill -9 while indexing, KILLS times (R1).
 kills:
 	TILESCOUT_KILLS=$(KILLS) $(GO) test -count=1 -timeout 60m -run 'TestKill$$' -v ./cache/index

@@ -25,6 +25,9 @@ const (
 	elemInt64 = 7
 )
 
+// maxOperators bounds the work of loading a graph; the largest CLIP has some 5,000.
+const maxOperators = 20_000
+
 // Field numbers of onnx.proto3.
 const (
 	modelGraph, modelOpset, modelFunctions = 7, 8, 25
@@ -76,7 +79,9 @@ func preflight(model []byte, t tower) error {
 	err = fields(graph, func(num protowire.Number, v []byte, _ uint64) error {
 		switch num {
 		case graphNode:
-			nodes++
+			if nodes++; nodes > maxOperators {
+				return refuse("it has more than %d operators", maxOperators)
+			}
 			return checkNode(v)
 		case graphInitializer:
 			return checkTensor(v, t)

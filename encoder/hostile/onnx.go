@@ -217,7 +217,8 @@ func Graphs() iter.Seq2[string, []byte] {
 	}
 }
 
-// Folder writes a model folder whose image tower is the given graph, everything else being the bundled model's.
+// Folder writes a model folder whose image tower is the given graph, everything else being the bundled model's. In a
+// folder that it wrote before it replaces the tower only.
 func Folder(dir string, image []byte) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -228,13 +229,19 @@ func Folder(dir string, image []byte) error {
 		return err
 	}
 	for _, e := range entries {
-		data, err := fs.ReadFile(files, e.Name())
-		if err != nil {
-			return err
+		var data []byte
+		if e.Name() != "image.onnx" {
+			if data, err = fs.ReadFile(files, e.Name()); err != nil {
+				return err
+			}
 		}
 		switch e.Name() {
 		case "golden.json":
 			continue
+		case "text.onnx", "vocab.json", "concepts.json":
+			if _, err := os.Stat(filepath.Join(dir, e.Name())); err == nil {
+				continue
+			}
 		case "image.onnx":
 			data = image
 		case "model.json":

@@ -152,7 +152,13 @@ func watch(ctx context.Context, opts *ort.RunOptions, limit time.Duration) (stop
 
 var errLate = errors.New("the run took too long")
 
-// oneLine joins the lines of the library's messages: ours go to a terminal or into a JSON answer as one.
+// oneLine joins the lines of the library's messages, which go to a terminal or into a JSON answer as one, and cuts
+// what is no message any more: names out of a model may be anything.
 func oneLine(err error) string {
-	return strings.Join(strings.Fields(err.Error()), " ")
+	const most = 600
+	line := strings.ToValidUTF8(strings.Join(strings.Fields(err.Error()), " "), "\ufffd")
+	if len(line) > most {
+		line = strings.ToValidUTF8(line[:most], "") + " …"
+	}
+	return line
 }
