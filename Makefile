@@ -80,6 +80,14 @@ hostile: build
 kills:
 	TILESCOUT_KILLS=$(KILLS) $(GO) test -count=1 -timeout 60m -run 'TestKill$$' -v ./cache/index
 
+# Faults from outside (R4, R5, R6) and load (R3, P7, P8), with their tables. Both use loopback only.
+.PHONY: faults load
+faults: build
+	TILESCOUT_FAULTS=1 TILESCOUT_ONNXRUNTIME=$(CURDIR)/bin/lib $(GO) test -count=1 -timeout 15m -v -run 'Faults|TestHerd|TestNothingLeaks' ./cmd/tilescout
+
+load: build
+	TILESCOUT_LOAD=1 PYTHON=$(PYTHON) $(GO) test -count=1 -timeout 15m -v -run 'TestLoad' ./cmd/tilescout
+
 # --- release -----------------------------------------------------------------------------------------------
 # An archive for this system with its list of parts and checksums in dist/; the check builds it in two folders.
 .PHONY: release release-check

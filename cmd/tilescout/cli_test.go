@@ -112,7 +112,16 @@ func TestBadInputIsOneLine(t *testing.T) {
 type running struct {
 	url string
 	cmd *exec.Cmd
-	log *bytes.Buffer
+	log *bytes.Buffer // to be read after stop
+
+	done chan struct{}
+}
+
+// stop ends the server and waits for it; a second call does nothing.
+func (s *running) stop() {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	<-s.done
+	_ = s.cmd.Wait()
 }
 
 var urlPattern = regexp.MustCompile(`http://\S+`)
@@ -120,7 +129,13 @@ var urlPattern = regexp.MustCompile(`http://\S+`)
 // start runs a serving command on a free port and waits until it says where.
 func start(t testing.TB, args ...string) *running {
 	t.Helper()
-	cmd := exec.Command(binary(t), append(args, "--listen", "localhost:0")...)
+	return startProgram(t, binary(t), args...)
+}
+
+// startProgram is start for another program that ends up as ours.
+func startProgram(t testing.TB, program string, args ...string) *running {
+	t.Helper()
+	cmd := exec.Command(program, append(args, "--listen", "localhost:0")...)
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -128,9 +143,9 @@ func start(t testing.TB, args ...string) *running {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s := &running{cmd: cmd, log: &bytes.Buffer{}}
-	found := make(chan string, 1)
 	done := make(chan struct{})
+	s := &running{cmd: cmd, log: &bytes.Buffer{}, done: done}
+	found := make(chan string, 1)
 	go func() {
 		defer close(done)
 		for r := bufio.NewScanner(pipe); r.Scan(); {
@@ -140,11 +155,7 @@ func start(t testing.TB, args ...string) *running {
 			}
 		}
 	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		<-done
-		_ = cmd.Wait()
-	})
+	t.Cleanup(s.stop)
 	select {
 	case s.url = <-found:
 	case <-done:

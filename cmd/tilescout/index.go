@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -67,6 +68,7 @@ func (a *app) index(c *cobra.Command, dryRun bool, box string) error {
 			}
 			continue
 		}
+		a.mend(ctx, p, id)
 		bar := a.progress("Embedding " + id)
 		report, err := p.engine.Index(ctx, id, search.IndexOptions{Box: bound, Progress: bar.update})
 		bar.done()
@@ -86,6 +88,17 @@ func (a *app) index(c *cobra.Command, dryRun bool, box string) error {
 		return fmt.Errorf("%d tiles were skipped: %w", failed, tilescout.ErrUpstream)
 	}
 	return nil
+}
+
+// mend reads what is embedded of a layer; what is damaged is set aside, a file at a time, and is embedded again.
+func (a *app) mend(ctx context.Context, p *parts, id string) {
+	for range 10_000 {
+		err := p.engine.Warm(ctx, id)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		fmt.Fprintf(a.stderr, "tilescout: %s\n", oneLine(err))
+	}
 }
 
 func (a *app) printEstimate(e search.Estimate) error {

@@ -47,6 +47,7 @@ type app struct {
 
 // run is the whole program. The first interrupt asks everything to end; the second ends it at once.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ignoreFileLimit()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	go func() {
