@@ -16,8 +16,8 @@ import (
 
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/geo"
-	"github.com/tilescout/tilescout/tileserver/source"
 	"github.com/tilescout/tilescout/tileserver/source/resample"
+	"github.com/tilescout/tilescout/tileserver/source/upstream"
 )
 
 const (
@@ -40,58 +40,30 @@ func (d decoded) size() int {
 	return len(d.img.Pix) + 128
 }
 
-// rendered is a tile of ours; none where the pyramid has nothing there.
-type rendered struct {
-	pic   tilescout.Picture
-	none  bool
-	until time.Time
-}
-
 func (s *Source) view(p orb.Point, z maptile.Zoom, size int) resample.View {
 	return resample.View{Tile: maptile.At(orb.Point{p[0], min(max(p[1], -geo.MaxLat), geo.MaxLat)}, z), Size: size, CRS: s.layer.Set.CRS}
 }
 
 // drawn returns a tile drawn from those of the pyramid.
 func (s *Source) drawn(ctx context.Context, t maptile.Tile) (tilescout.Picture, error) {
-	if r, ok := s.rendered.Peek(t); ok && time.Now().After(r.until) {
-		s.rendered.Remove(t)
+	pic, err := s.rendered.Get(ctx, t, func(ctx context.Context) (*image.NRGBA, time.Duration, error) { return s.draw(ctx, t) })
+	if err != nil && s.fetcher.Closed() && ctx.Err() == nil {
+		err = upstream.ErrClosed
 	}
-	r, err := s.rendered.Get(ctx, t, func(ctx context.Context) (rendered, error) { return s.draw(ctx, t) })
-	switch {
-	case err != nil && s.fetcher.Closed() && ctx.Err() == nil:
-		return tilescout.Picture{}, fmt.Errorf("the source is closed: %w", tilescout.ErrUnavailable)
-	case err != nil:
-		return tilescout.Picture{}, err
-	case r.none:
-		return tilescout.Picture{}, fmt.Errorf("the upstream has nothing there: %w", tilescout.ErrNotFound)
-	}
-	return r.pic, nil
+	return pic, err
 }
 
-func (s *Source) draw(ctx context.Context, t maptile.Tile) (rendered, error) {
-	if err := s.work.Acquire(ctx, 1); err != nil {
-		return rendered{}, err
-	}
-	defer s.work.Release(1)
+func (s *Source) draw(ctx context.Context, t maptile.Tile) (*image.NRGBA, time.Duration, error) {
 	view := resample.View{Tile: t, Size: s.info.TileSize, CRS: s.layer.Set.CRS}
 	w, ok := s.choose(view)
 	if !ok {
-		return rendered{none: true, until: time.Now().Add(lifetime(0))}, nil
+		return nil, 0, nil
 	}
 	raster, allowed, found, err := s.window(ctx, w)
-	if err != nil {
-		return rendered{}, err
+	if err != nil || !found {
+		return nil, allowed, err
 	}
-	until := time.Now().Add(lifetime(allowed))
-	if !found {
-		return rendered{none: true, until: until}, nil
-	}
-	data, mediaType, err := resample.Encode(view.Draw(raster))
-	if err != nil || data == nil {
-		return rendered{none: true, until: until}, err
-	}
-	pic := tilescout.Picture{Data: data, MediaType: mediaType, ETag: source.ETag(data), MaxAge: allowed}
-	return rendered{pic: pic, until: until}, nil
+	return view.Draw(raster), allowed, nil
 }
 
 // window is a rectangle of pixels of one matrix, counted from its upper left corner.
@@ -209,6 +181,6 @@ func (s *Source) decode(ctx context.Context, c Cell) (decoded, error) {
 			return decoded{}, fmt.Errorf("the tile is %d × %d pixels, the capabilities say %d × %d: %w",
 				got.X, got.Y, m.TileWidth, m.TileHeight, tilescout.ErrUpstream)
 		}
-		return decoded{img: img, allowed: pic.MaxAge, until: time.Now().Add(lifetime(pic.MaxAge))}, nil
+		return decoded{img: img, allowed: pic.MaxAge, until: time.Now().Add(resample.Lifetime(pic.MaxAge))}, nil
 	})
 }

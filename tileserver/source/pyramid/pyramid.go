@@ -12,17 +12,15 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
-	"runtime"
-	"time"
 
 	"github.com/paulmach/orb"
 	"github.com/paulmach/orb/maptile"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/cache"
 	"github.com/tilescout/tilescout/geo"
 	"github.com/tilescout/tilescout/tileserver/source"
+	"github.com/tilescout/tilescout/tileserver/source/resample"
 	"github.com/tilescout/tilescout/tileserver/source/upstream"
 )
 
@@ -53,9 +51,8 @@ type Source struct {
 	fetcher *upstream.Fetcher
 	limits  source.Limits
 
-	work     *semaphore.Weighted
 	decoded  *cache.Cache[Cell, decoded]
-	rendered *cache.Cache[maptile.Tile, rendered]
+	rendered *resample.Tiles
 }
 
 var (
@@ -77,9 +74,8 @@ func Open(l Layer, client *upstream.Client) (*Source, error) {
 	}
 	s := &Source{
 		layer: l, direct: l.Set.direct(), limits: client.Limits(),
-		work:     semaphore.NewWeighted(int64(2 * runtime.GOMAXPROCS(0))),
 		decoded:  cache.New(decodedBytes, func(_ Cell, d decoded) int { return d.size() }),
-		rendered: cache.New(renderedBytes, func(_ maptile.Tile, r rendered) int { return r.pic.Size() }),
+		rendered: resample.NewTiles(renderedBytes),
 	}
 	if err := s.describe(); err != nil {
 		return nil, fmt.Errorf("layer %s: %w", l.Spec.ID, err)
@@ -233,15 +229,6 @@ func (s *Source) fetch(ctx context.Context, c Cell) (tilescout.Picture, error) {
 		URL:   func() string { return s.layer.URL(c) },
 		Shown: func() string { return s.layer.Shown(c) },
 	})
-}
-
-// lifetime is how long something made from pictures may be kept in memory, given the shortest of what they allow.
-func lifetime(allowed time.Duration) time.Duration {
-	const most, least = 10 * time.Minute, 5 * time.Second
-	if allowed == 0 { // nothing was said
-		return most
-	}
-	return min(max(allowed, least), most)
 }
 
 // degrees turns a box of the CRS into degrees; ok is false where the projection has no answer.

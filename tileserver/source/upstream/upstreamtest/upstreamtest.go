@@ -103,7 +103,7 @@ func Serve(t testing.TB, document []byte, handler http.HandlerFunc) *Service {
 	t.Helper()
 	s := &Service{Handler: handler}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/capabilities.xml" || strings.EqualFold(query(r, "REQUEST"), "GetCapabilities") || r.URL.Path == "/document.json" {
+		if r.URL.Path == "/capabilities.xml" || document != nil && strings.EqualFold(query(r, "REQUEST"), "GetCapabilities") || r.URL.Path == "/document.json" {
 			w.Write(foreign.ReplaceAllFunc(document, func(m []byte) []byte {
 				_, rest, _ := strings.Cut(string(m), "://")
 				_, path, _ := strings.Cut(rest, "/")
