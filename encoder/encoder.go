@@ -280,6 +280,13 @@ type Text struct {
 	Embedding []float32 // unit length
 	Unknown   []string  // words that the model does not know, as they were typed
 	Truncated bool      // the prompt was longer than the model reads
+	Described []Description
+}
+
+// Description is a phrase that the model never saw as a label and reads as other words, which it did see.
+type Description struct {
+	Phrase string `json:"phrase"` // normalised
+	As     string `json:"as"`
 }
 
 // Texts returns one embedding per prompt, in order. Templates are not applied. An empty prompt, one without anything that
@@ -293,7 +300,7 @@ func (e *Encoder) Texts(ctx context.Context, prompts []string) ([]Text, error) {
 		if err != nil {
 			return nil, fmt.Errorf("encoder: %w", err)
 		}
-		texts[i] = Text{Unknown: t.unknown, Truncated: t.truncated}
+		texts[i] = Text{Unknown: t.unknown, Truncated: t.truncated, Described: t.described}
 		lists[i] = t.ids
 	}
 	for i := 0; i < len(prompts); i += textBatch {

@@ -47,6 +47,7 @@ const maxAliasWords = 3
 type words struct {
 	ids     map[string]int64
 	aliases map[string][]string // words joined by a blank → the words in their place
+	told    map[string]string   // those of the aliases that describe a thing which no picture was labelled with
 	pad     int64
 	unknown int64
 	context int
@@ -59,6 +60,8 @@ func parseWords(raw []byte, context int) (*words, error) {
 		Unknown int64             `json:"unknown"`
 		Words   []string          `json:"words"`
 		Aliases map[string]string `json:"aliases"`
+		// Descriptions are aliases of things that the model was never shown under their name.
+		Descriptions map[string]string `json:"descriptions"`
 	}
 	if err := decodeStrict(raw, &file); err != nil {
 		return nil, err
@@ -67,7 +70,7 @@ func parseWords(raw []byte, context int) (*words, error) {
 	if file.Pad < 0 || file.Pad >= n || file.Unknown < 0 || file.Unknown >= n || file.Pad == file.Unknown {
 		return nil, fmt.Errorf("pad %d and unknown %d must be two of the %d words: %w", file.Pad, file.Unknown, n, tilescout.ErrBadInput)
 	}
-	w := &words{ids: make(map[string]int64, n), aliases: make(map[string][]string, len(file.Aliases)), pad: file.Pad, unknown: file.Unknown, context: context}
+	w := &words{ids: make(map[string]int64, n), aliases: make(map[string][]string, len(file.Aliases)), told: map[string]string{}, pad: file.Pad, unknown: file.Unknown, context: context}
 	for i, word := range file.Words {
 		if int64(i) == w.pad || int64(i) == w.unknown {
 			continue // not words: nobody can type them
@@ -78,17 +81,33 @@ func parseWords(raw []byte, context int) (*words, error) {
 		w.ids[word] = int64(i)
 	}
 	for from, to := range file.Aliases {
-		key := normal(split(from))
-		if len(key) == 0 || len(key) > maxAliasWords {
-			return nil, fmt.Errorf("alias %q: want 1 to %d words: %w", from, maxAliasWords, tilescout.ErrBadInput)
+		if _, err := w.addAlias(from, to); err != nil {
+			return nil, err
 		}
-		value := normal(split(to))
-		if len(value) == 0 {
-			return nil, fmt.Errorf("alias %q stands for no word: %w", from, tilescout.ErrBadInput)
+	}
+	for from, to := range file.Descriptions {
+		key, err := w.addAlias(from, to)
+		if err != nil {
+			return nil, err
 		}
-		w.aliases[strings.Join(key, " ")] = value
+		w.told[key] = to
 	}
 	return w, nil
+}
+
+// addAlias makes a phrase stand for other words, and returns the phrase as it is looked up.
+func (w *words) addAlias(from, to string) (string, error) {
+	key := normal(split(from))
+	if len(key) == 0 || len(key) > maxAliasWords {
+		return "", fmt.Errorf("alias %q: want 1 to %d words: %w", from, maxAliasWords, tilescout.ErrBadInput)
+	}
+	value := normal(split(to))
+	if len(value) == 0 {
+		return "", fmt.Errorf("alias %q stands for no word: %w", from, tilescout.ErrBadInput)
+	}
+	joined := strings.Join(key, " ")
+	w.aliases[joined] = value
+	return joined, nil
 }
 
 // known lists the vocabulary, sorted.
@@ -110,6 +129,7 @@ type tokens struct {
 	ids       []int64  // of whole words: context long, padded
 	unknown   []string // words outside the vocabulary, as the user spelt them, each once
 	truncated bool     // words were left off at the end
+	described []Description
 }
 
 // tokenize turns a prompt into token ids. A prompt without any word, one that is no UTF-8 and one above 4096 bytes are
@@ -133,6 +153,10 @@ func (w *words) tokenize(prompt string) (tokens, error) {
 	for i := 0; i < len(list); {
 		replacement, n := w.alias(list[i:])
 		if n > 0 {
+			phrase := strings.Join(normal(list[i:i+n]), " ")
+			if as, ok := w.told[phrase]; ok {
+				t.described = append(t.described, Description{Phrase: phrase, As: as})
+			}
 			for _, word := range replacement {
 				id, _ := w.id(word)
 				emit(id)

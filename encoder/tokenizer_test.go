@@ -56,7 +56,7 @@ func TestTokenize(t *testing.T) {
 			t.Errorf("tokenize(%q): %v", c.prompt, err)
 			continue
 		}
-		want := tokens{c.ids, c.unknown, c.truncated}
+		want := tokens{ids: c.ids, unknown: c.unknown, truncated: c.truncated}
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(tokens{})); diff != "" {
 			t.Errorf("tokenize(%q) (-want +got):\n%s", c.prompt, diff)
 		}
@@ -147,4 +147,26 @@ func FuzzPrompt(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestDescriptions: what stands for a thing unseen is looked up like an alias, and told.
+func TestDescriptions(t *testing.T) {
+	raw := []byte(`{"pad":0,"unknown":1,"words":["<pad>","<unk>","lawn","with","sand","near","harbor"],"aliases":{"harbour":"harbor"},"descriptions":{"Golf Course":"lawn with sand"}}`)
+	w, err := parseWords(raw, 8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := w.tokenize("golf course near harbour")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []int64{2, 3, 4, 5, 6, 0, 0, 0}; !slices.Equal(got.ids, want) || len(got.unknown) != 0 {
+		t.Errorf("tokens %v, unknown %v, want %v and none", got.ids, got.unknown, want)
+	}
+	if want := []Description{{Phrase: "golf course", As: "lawn with sand"}}; !slices.Equal(got.described, want) {
+		t.Errorf("described %v, want %v: a synonym is not told, a description is", got.described, want)
+	}
+	if _, err := parseWords([]byte(`{"pad":0,"unknown":1,"words":["<pad>","<unk>"],"descriptions":{"a":"!"}}`), 8); err == nil {
+		t.Error("a description of no words was taken")
+	}
 }

@@ -67,6 +67,9 @@ func (p *Plugin) describe(fc *geojson.FeatureCollection, layer string, q Questio
 		"unknown": orEmpty(a.Unknown), "related": orEmpty(a.Related), "phrases": orEmpty(a.Phrases),
 		"query": map[string][]string{"q": orEmpty(q.Prompts), "not": orEmpty(q.Not)},
 	}
+	if len(a.Described) > 0 {
+		fc.ExtraMembers["described"] = a.Described
+	}
 	if a.Partial {
 		fc.ExtraMembers["partial"] = true
 	}

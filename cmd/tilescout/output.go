@@ -109,7 +109,7 @@ func (a *app) writeAnswer(p *parts, layer string, ans search.Answer, o answerOpt
 	}
 	return json.NewEncoder(a.stdout).Encode(map[string]any{
 		"layer": layer, "verdict": ans.Verdict, "max": digits(ans.Max, 4), "matched": ans.Matched, "threshold": ans.Threshold,
-		"unknown": ans.Unknown, "related": ans.Related, "embedded": ans.Embedded, "total": ans.Total, "matches": list,
+		"unknown": ans.Unknown, "described": ans.Described, "related": ans.Related, "embedded": ans.Embedded, "total": ans.Total, "matches": list,
 	})
 }
 
@@ -131,6 +131,9 @@ func verdictText(ans search.Answer) string {
 	}
 	if len(ans.Unknown) > 0 {
 		fmt.Fprintf(&b, "; the model has not learned: %s", strings.Join(ans.Unknown, ", "))
+	}
+	for _, d := range ans.Described {
+		fmt.Fprintf(&b, "; %s was never shown to the model by that name, it looked for: %s", d.Phrase, d.As)
 	}
 	if len(ans.Related) > 0 && ans.Verdict != search.VerdictMatch {
 		fmt.Fprintf(&b, "; it knows: %s", strings.Join(ans.Related, ", "))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/paulmach/orb/maptile"
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/encoder"
 	"github.com/tilescout/tilescout/geo"
 	"golang.org/x/text/unicode/norm"
 )
@@ -273,6 +274,7 @@ type promptVector struct {
 	embedding []float32 // unit length; nil if no word of the prompt is known
 	unknown   []string  // words that the model has not learned
 	truncated bool
+	described []encoder.Description
 }
 
 // prompt embeds a normalised phrase through the model's templates and keeps the result:
@@ -283,7 +285,7 @@ func (e *Engine) prompt(ctx context.Context, phrase string) (promptVector, error
 		if err != nil {
 			return promptVector{}, fmt.Errorf("embed prompt: %w", err)
 		}
-		out := promptVector{unknown: bare[0].Unknown, truncated: bare[0].Truncated}
+		out := promptVector{unknown: bare[0].Unknown, truncated: bare[0].Truncated, described: bare[0].Described}
 		if len(out.unknown) > 0 && len(out.unknown) >= countWords(phrase) {
 			return out, nil // nothing was understood: no guess
 		}

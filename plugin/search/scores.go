@@ -10,15 +10,17 @@ import (
 
 	"github.com/paulmach/orb/maptile"
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/encoder"
 	"github.com/tilescout/tilescout/geo"
 )
 
 // Scores is the answer to one question for every embedded tile of a layer at its deepest index zoom.
 // Overlay, features and legend read this one vector. It is never written once made.
 type Scores struct {
-	Zoom    maptile.Zoom
-	Unknown []string // words of the question that the model has not learned
-	Known   bool     // false if nothing of the question was understood: all scores are zero
+	Zoom      maptile.Zoom
+	Unknown   []string              // words of the question that the model has not learned
+	Described []encoder.Description // phrases that were read as other words
+	Known     bool                  // false if nothing of the question was understood: all scores are zero
 
 	codes  []uint64
 	extent [4]uint32 // box of tiles that holds all codes
@@ -234,6 +236,7 @@ func (e *Engine) evaluateTerm(ctx context.Context, l *layer, f *frame, t term, n
 		return nil, err
 	}
 	out.addUnknown(p.unknown)
+	out.addDescribed(p.described)
 	if p.embedding == nil {
 		return values, nil
 	}
@@ -243,6 +246,14 @@ func (e *Engine) evaluateTerm(ctx context.Context, l *layer, f *frame, t term, n
 		return nil, fmt.Errorf("score %q: %w", t.phrase, err)
 	}
 	return values, nil
+}
+
+func (s *Scores) addDescribed(list []encoder.Description) {
+	for _, d := range list {
+		if !slices.Contains(s.Described, d) {
+			s.Described = append(s.Described, d)
+		}
+	}
 }
 
 func (s *Scores) addUnknown(words []string) {

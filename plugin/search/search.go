@@ -12,6 +12,7 @@ import (
 	"github.com/paulmach/orb"
 	"github.com/paulmach/orb/maptile"
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/encoder"
 	"github.com/tilescout/tilescout/geo"
 )
 
@@ -57,9 +58,10 @@ type Answer struct {
 	Max       float64 // best score in the box
 	Top3      float64 // mean of the three best
 	Unknown   []string
-	Related   []string // known concepts near the prompt
-	Phrases   []string // what was searched for, normalised
-	Embedded  int      // tiles of the deepest index zoom that were scored
+	Described []encoder.Description // phrases that were read as other words
+	Related   []string              // known concepts near the prompt
+	Phrases   []string              // what was searched for, normalised
+	Embedded  int                   // tiles of the deepest index zoom that were scored
 	Total     int
 	Revision  string
 	Partial   bool // part of the index was damaged and is being made anew: matches may be missing
@@ -96,7 +98,7 @@ func (e *Engine) Search(ctx context.Context, q Query) (Answer, error) {
 		return Answer{}, err
 	}
 	a := Answer{
-		Threshold: q.Threshold, Unknown: scores.Unknown, Phrases: x.phrases(), Revision: e.Revision(q.Layer),
+		Threshold: q.Threshold, Unknown: scores.Unknown, Described: scores.Described, Phrases: x.phrases(), Revision: e.Revision(q.Layer),
 	}
 	a.Total = l.viewState(bounds).Total
 	for _, v := range l.views {

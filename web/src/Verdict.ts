@@ -64,7 +64,7 @@ export class Verdict {
       }
     }
     this.here.hidden = true;
-    const note = this.unknown(outcome);
+    const note = this.unknown(outcome) ?? described(outcome);
     this.element.replaceChildren(
       h("div", { class: "tilescout-verdict-line" }, line, this.here),
       ...(note ? [note] : []),
@@ -102,4 +102,10 @@ export class Verdict {
     return h("p", { class: "tilescout-note" }, ...named, `: the model has not learned ${words}; `,
       searched ? "it searched for “" : "what it found is a guess.", searched, searched ? "”." : "");
   }
+}
+
+/** described says what was looked for in place of a thing that the model does not know by name. */
+function described({ matches }: Outcome): HTMLElement | null {
+  const [first] = matches.described ?? [];
+  return first ? h("p", { class: "tilescout-note" }, `The model was never shown “${first.phrase}” by that name; it looked for “${first.as}”.`) : null;
 }

@@ -70,6 +70,8 @@ export interface Matches {
   embedded: number;
   total: number;
   unknown?: string[];
+  /** Phrases that the model never saw as a label and read as other words. */
+  described?: { phrase: string; as: string }[];
   query?: { q: string[]; not: string[] };
   related?: string[];
   overlay?: string;

@@ -43,7 +43,8 @@ def painted_precision(folder: Path, painted: Path) -> list[tuple[str, int, float
     vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
     entries = json.loads((folder / "concepts.json").read_text(encoding="utf-8"))["concepts"]
     tokenizer = text.Tokenizer(
-        vocabulary["words"], vocabulary["aliases"], model["text"]["context"]
+        vocabulary["words"], vocabulary["aliases"] | vocabulary.get("descriptions", {}),
+        model["text"]["context"],
     )
     images, texts = export.ort_encoders(folder / "image.onnx", folder / "text.onnx", tokenizer)
     rows = data.read_list(painted / "tiles.jsonl")

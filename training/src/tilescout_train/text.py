@@ -56,7 +56,13 @@ def load_concepts() -> tuple[list[Concept], dict[str, str]]:
         )
         for c in table["concept"]
     ]
-    return concepts, {str(k): str(v) for k, v in table["aliases"].items()}
+    return concepts, {str(k): str(v) for k, v in table["aliases"].items()} | load_descriptions()
+
+
+def load_descriptions() -> dict[str, str]:
+    """Return the aliases that describe things which no training picture was labelled with."""
+    text = resources.files("tilescout_train").joinpath("concepts.toml").read_text(encoding="utf-8")
+    return {str(k): str(v) for k, v in tomllib.loads(text)["descriptions"].items()}
 
 
 def split_words(text: str) -> list[str]:
@@ -130,7 +136,12 @@ class Tokenizer:
 
     def save(self, path: Path) -> None:
         """Write vocab.json as the encoder reads it."""
-        table = {"pad": PAD, "unknown": UNKNOWN, "words": self.words, "aliases": self.aliases}
+        told = load_descriptions()
+        aliases = {k: v for k, v in self.aliases.items() if k not in told}
+        table = {
+            "pad": PAD, "unknown": UNKNOWN, "words": self.words, "aliases": aliases,
+            "descriptions": {k: v for k, v in self.aliases.items() if k in told},
+        }
         path.write_text(json.dumps(table, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
 
 
