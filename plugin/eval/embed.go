@@ -115,7 +115,7 @@ func embedScenes(ctx context.Context, enc Encoder, s *Set, scenes []int, tta int
 			if err != nil || i%tta == 0 {
 				return pic, err
 			}
-			m, err := decode(pic.Data)
+			m, err := encoder.Decode(pic.Data)
 			if err != nil {
 				return pic, pictureError(plain.where(i/tta), err)
 			}

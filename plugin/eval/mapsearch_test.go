@@ -69,11 +69,11 @@ func TestMosaicTiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		img, err := decode(pic.Data)
+		img, err := encoder.Decode(pic.Data)
 		if err != nil || img.Rect.Dx() != tileSide {
 			t.Fatalf("%v, %v", err, img.Rect)
 		}
-		at := func(x, y int) [3]uint8 { p := img.NRGBAAt(x, y); return [3]uint8{p.R, p.G, p.B} }
+		at := func(x, y int) [3]uint8 { p := img.RGBAAt(x, y); return [3]uint8{p.R, p.G, p.B} }
 		return at(60, 60), at(200, 200)
 	}
 	near := func(a, b [3]uint8) bool {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/image/draw"
 
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/encoder"
 	"github.com/tilescout/tilescout/geo"
 )
 
@@ -35,7 +36,7 @@ type mosaic struct {
 	shift  float64
 	truth  []int // label of each scene, in the order of the grid
 	scenes []int // indices into the set
-	images []*image.NRGBA
+	images []*image.RGBA
 }
 
 // newMosaics decodes the scenes once and lays them out aligned and shifted by half a tile.
@@ -51,7 +52,7 @@ func newMosaics(ctx context.Context, s *Set, j joined) (aligned, shifted *mosaic
 		if err != nil {
 			return nil, nil, err
 		}
-		decoded, err := decode(pic.Data)
+		decoded, err := encoder.Decode(pic.Data)
 		if err != nil {
 			return nil, nil, pictureError(s.Scenes[j.scenes[k]].Where+", "+s.Scenes[j.scenes[k]].File, err)
 		}
@@ -101,7 +102,7 @@ func (m *mosaic) Tile(ctx context.Context, t maptile.Tile) (tilescout.Picture, e
 	default:
 		return tilescout.Picture{}, fmt.Errorf("mosaic: tile %v: %w", t, tilescout.ErrOutOfRange)
 	}
-	out := image.NewNRGBA(image.Rect(0, 0, tileSide, tileSide))
+	out := image.NewRGBA(image.Rect(0, 0, tileSide, tileSide))
 	for i := 3; i < len(out.Pix); i += 4 {
 		out.Pix[i] = 255 // black where no scene lies
 	}

@@ -4,41 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"image"
-	"image/draw"
 	"image/jpeg"
 	"image/png"
 
-	_ "golang.org/x/image/webp" // decoded here
-
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/encoder"
 )
-
-// maxSide bounds a picture before its pixels are allocated, as the encoder does.
-const maxSide = 4096
-
-// decode decodes a picture into pixels with straight alpha.
-func decode(data []byte) (m *image.NRGBA, err error) {
-	defer func() {
-		if p := recover(); p != nil { // x/image/webp has panicked on hostile files before
-			m, err = nil, fmt.Errorf("decoder failed: %v: %w", p, tilescout.ErrBadInput)
-		}
-	}()
-	config, _, err := image.DecodeConfig(bytes.NewReader(data))
-	if err != nil {
-		return nil, fmt.Errorf("no PNG, JPEG or WebP: it begins with %.16q: %w", data[:min(16, len(data))], tilescout.ErrBadInput)
-	}
-	if config.Width < 1 || config.Height < 1 || config.Width > maxSide || config.Height > maxSide {
-		return nil, fmt.Errorf("%d × %d pixels, want 1 to %d a side: %w", config.Width, config.Height, maxSide, tilescout.ErrBadInput)
-	}
-	decoded, _, err := image.Decode(bytes.NewReader(data))
-	if err != nil {
-		return nil, fmt.Errorf("no valid picture, or cut off: %v: %w", err, tilescout.ErrBadInput)
-	}
-	b := decoded.Bounds()
-	m = image.NewNRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
-	draw.Draw(m, m.Rect, decoded, b.Min, draw.Src)
-	return m, nil
-}
 
 // encodePNG encodes without loss and without much effort: it is decoded again at once.
 func encodePNG(m image.Image) (tilescout.Picture, error) {
@@ -50,11 +21,11 @@ func encodePNG(m image.Image) (tilescout.Picture, error) {
 }
 
 // orient turns a picture by k%4 quarters, clockwise; from 4 on it is mirrored first.
-func orient(m *image.NRGBA, k int) *image.NRGBA {
+func orient(m *image.RGBA, k int) *image.RGBA {
 	w, h := m.Rect.Dx(), m.Rect.Dy()
-	out := image.NewNRGBA(image.Rect(0, 0, w, h))
+	out := image.NewRGBA(image.Rect(0, 0, w, h))
 	if k%2 == 1 {
-		out = image.NewNRGBA(image.Rect(0, 0, h, w))
+		out = image.NewRGBA(image.Rect(0, 0, h, w))
 	}
 	for y := range h {
 		for x := range w {
@@ -90,7 +61,7 @@ func (p *Predictions) Illustrate(r *Report) {
 		if err != nil {
 			continue
 		}
-		m, err := decode(pic.Data)
+		m, err := encoder.Decode(pic.Data)
 		if err != nil {
 			continue
 		}

@@ -164,7 +164,7 @@ func disturbed(s *Set, j joined, neighbours [][3]int, d disturbance) pictures {
 			return tilescout.Picture{}, err
 		}
 		if d.around != nil {
-			var others []*image.NRGBA
+			var others []*image.RGBA
 			for _, k := range neighbours[i][:d.others] {
 				other, err := tileOf(s, k)
 				if err != nil {
@@ -182,12 +182,12 @@ func disturbed(s *Set, j joined, neighbours [][3]int, d disturbance) pictures {
 }
 
 // tileOf is a scene as a map tile of 256 pixels a side.
-func tileOf(s *Set, i int) (*image.NRGBA, error) {
+func tileOf(s *Set, i int) (*image.RGBA, error) {
 	pic, err := s.Picture(i)
 	if err != nil {
 		return nil, err
 	}
-	m, err := decode(pic.Data)
+	m, err := encoder.Decode(pic.Data)
 	if err != nil {
 		return nil, pictureError(s.Scenes[i].Where+", "+s.Scenes[i].File, err)
 	}

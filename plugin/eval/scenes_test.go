@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/encoder"
 	"github.com/tilescout/tilescout/encoder/encodertest"
 )
 
@@ -137,7 +138,7 @@ func TestOpenSet(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := decode(pic.Data); err != nil {
+				if _, err := encoder.Decode(pic.Data); err != nil {
 					t.Errorf("%s: %v", scene.File, err)
 				}
 			}
