@@ -49,25 +49,33 @@ type utmFamily struct {
 	south       bool
 }
 
-// CRSByEPSG returns the CRS of an EPSG code: 3857 (also 900913), 4326 (axis order lon, lat as rasters store it;
-// also 4258, 4269), the UTM zones of WGS 84, ETRS89, NAD83, NAD83(2011), GDA94 and GDA2020, 2193 (New Zealand) and
-// 3035 (Europe). Any other code is ErrBadInput.
+// geographic systems that differ from WGS 84 by at most about two metres, in degrees.
+var geographic = map[int]string{
+	4979: "WGS 84", 4258: "ETRS89", 4269: "NAD83", 6318: "NAD83(2011)", 4617: "NAD83(CSRS)", 4171: "RGF93", 4283: "GDA94", 7844: "GDA2020",
+	4167: "NZGD2000", 4490: "CGCS2000", 4612: "JGD2000", 6668: "JGD2011", 4674: "SIRGAS 2000", 4619: "SWEREF99", 4148: "Hartebeesthoek94", 4737: "KGD2002",
+}
+
+// CRSByEPSG returns the CRS of an EPSG code: 3857 (also 900913), 4326 (axis order lon, lat as rasters store it) and
+// other geographic systems close to it, the UTM zones of WGS 84, ETRS89, NAD83, GDA94, GDA2020, SIRGAS 2000 and
+// JGD2011, 2193 (New Zealand), 3035 (Europe) and the grids of nationalGrid. Any other code is ErrBadInput.
 func CRSByEPSG(code int) (CRS, error) {
 	switch code {
 	case 3857, 900913, 3785, 102100, 102113:
 		return CRS{EPSG: 3857, Name: "WGS 84 / Pseudo-Mercator", projection: webMercator{}}, nil
 	case 4326:
 		return CRS{EPSG: code, Name: "WGS 84", Geographic: true}, nil
-	case 4258:
-		return CRS{EPSG: code, Name: "ETRS89", Geographic: true}, nil
-	case 4269:
-		return CRS{EPSG: code, Name: "NAD83", Geographic: true}, nil
 	case 2193:
 		return CRS{EPSG: code, Name: "NZGD2000 / New Zealand Transverse Mercator 2000",
 			projection: newTransverseMercator(grs80, 173, 0.9996, 1600000, 10000000)}, nil
 	case 3035:
 		return CRS{EPSG: code, Name: "ETRS89-extended / LAEA Europe",
 			projection: newLambertAzimuthal(grs80, 10, 52, 4321000, 3210000)}, nil
+	}
+	if name, ok := geographic[code]; ok {
+		return CRS{EPSG: code, Name: name, Geographic: true}, nil
+	}
+	if c, ok := nationalGrid(code); ok {
+		return c, nil
 	}
 	for _, f := range []utmFamily{
 		{32601, 1, 60, "WGS 84", wgs84, false},
@@ -77,6 +85,9 @@ func CRSByEPSG(code int) (CRS, error) {
 		{6330, 1, 19, "NAD83(2011)", grs80, false},
 		{28348, 48, 58, "GDA94", grs80, true},
 		{7846, 46, 59, "GDA2020", grs80, true},
+		{31978, 18, 25, "SIRGAS 2000", grs80, true},
+		{6688, 51, 55, "JGD2011", grs80, false},
+		{3154, 7, 10, "NAD83(CSRS)", grs80, false},
 	} {
 		zone := f.first + code - f.code
 		if zone < f.first || zone > f.last {
