@@ -20,6 +20,8 @@ import (
 	"github.com/tilescout/tilescout/tileserver/source/mbtiles"
 	"github.com/tilescout/tilescout/tileserver/source/picture"
 	"github.com/tilescout/tilescout/tileserver/source/pmtiles"
+	"github.com/tilescout/tilescout/tileserver/source/wms"
+	"github.com/tilescout/tilescout/tileserver/source/wmts"
 	"github.com/tilescout/tilescout/tileserver/source/xyz"
 )
 
@@ -42,6 +44,9 @@ const (
 	GeoTIFF Kind = "geotiff" // a TIFF with a place on the earth, COG included
 	PMTiles Kind = "pmtiles" // a PMTiles v3 file
 	Picture Kind = "picture" // a photograph without a place on the earth
+	WMTS    Kind = "wmts"    // a service, by its capabilities
+	WMS     Kind = "wms"     // a service, by its capabilities
+	URL     Kind = "url"     // what is behind it shows when it is opened: see openURL
 )
 
 // Open opens the source of spec. What is wrong with spec or with the file is ErrBadInput, in one line.
@@ -53,18 +58,24 @@ func Open(ctx context.Context, spec source.Spec, o Options) (source.Source, erro
 	if err != nil {
 		return nil, fmt.Errorf("layer %s: %w", spec.ID, err)
 	}
-	if kind != XYZ && kind != Picture {
-		spec.Source = filePath(spec.Source)
-	}
 	switch kind {
 	case XYZ:
 		return opened(xyz.Open(ctx, spec, o.XYZ))
+	case WMTS:
+		return opened(wmts.Open(ctx, spec, o.XYZ))
+	case WMS:
+		return opened(wms.Open(ctx, spec, o.XYZ))
+	case URL:
+		return openURL(ctx, spec, o)
+	case Picture:
+		return opened(picture.Open(ctx, picturePath(spec.Source), spec.Info(), o.Picture))
+	}
+	spec.Source = filePath(spec.Source)
+	switch kind {
 	case MBTiles:
 		return opened(mbtiles.Open(ctx, spec, o.MBTiles))
 	case PMTiles:
 		return opened(pmtiles.Open(ctx, spec, o.PMTiles))
-	case Picture:
-		return opened(picture.Open(ctx, picturePath(spec.Source), spec.Info(), o.Picture))
 	case GeoTIFF:
 		return opened(geotiff.OpenWith(ctx, spec.Source, spec.Info(), o.GeoTIFF.For(spec)))
 	}
@@ -82,7 +93,7 @@ func opened[S source.Source](src S, err error) (source.Source, error) {
 var urlScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]+://`)
 
 // Detect tells the kind of a source: a URL by its scheme and placeholders, a file by its first bytes, whatever its
-// name. It reads at most 512 bytes. All errors are ErrBadInput.
+// name. It reads at most 512 bytes of a file and asks no server. All errors are ErrBadInput.
 func Detect(text string) (Kind, error) {
 	if strings.HasPrefix(text, picturePrefix) {
 		return Picture, nil
@@ -95,9 +106,13 @@ func Detect(text string) (Kind, error) {
 		if strings.Contains(strings.ReplaceAll(text, "${", ""), "{") {
 			return XYZ, nil
 		}
-		return "", fmt.Errorf("the URL has no {z}, {x} and {y}, so it is no tile template; other things behind URLs (files, WMTS, WMS, TileJSON) are not read yet: %w", tilescout.ErrBadInput)
+		return URL, nil
+	case "wmts+http", "wmts+https":
+		return WMTS, nil
+	case "wms+http", "wms+https":
+		return WMS, nil
 	}
-	return "", fmt.Errorf("source scheme %q is not known: give a file, or a URL template with http:// or https://: %w", scheme, tilescout.ErrBadInput)
+	return "", fmt.Errorf("source scheme %q is not known: give a file, http:// or https://, wmts+https:// or wms+https://: %w", scheme, tilescout.ErrBadInput)
 }
 
 // picturePrefix asks for a file to be opened as a photograph without a place. It is asked for by name: an orthophoto

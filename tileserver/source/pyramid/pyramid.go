@@ -231,8 +231,8 @@ func (s *Source) fetch(ctx context.Context, c Cell) (tilescout.Picture, error) {
 	})
 }
 
-// degrees turns a box of the CRS into degrees; ok is false where the projection has no answer.
-func degrees(crs geo.CRS, x0, y0, x1, y1 float64) (b orb.Bound, ok bool) {
+// Degrees turns a box of the CRS into degrees; ok is false where the projection has no answer.
+func Degrees(crs geo.CRS, x0, y0, x1, y1 float64) (b orb.Bound, ok bool) {
 	b = orb.Bound{Min: orb.Point{math.Inf(1), math.Inf(1)}, Max: orb.Point{math.Inf(-1), math.Inf(-1)}}
 	const steps = 20
 	for i := 0; i <= steps; i++ {

@@ -101,7 +101,7 @@ func (s Set) bounds() []orb.Bound {
 		if s.CRS.EPSG == 3857 {
 			x0, x1, y0, y1 = max(x0, -geo.Half), min(x1, geo.Half), max(y0, -geo.Half), min(y1, geo.Half)
 		}
-		b, ok := degrees(s.CRS, x0, y0, x1, y1)
+		b, ok := Degrees(s.CRS, x0, y0, x1, y1)
 		if !ok || b.IsEmpty() {
 			return nil
 		}

@@ -156,3 +156,60 @@ func Choices(names []string) string {
 
 // Text makes a stranger's text fit to be shown: valid UTF-8, white space folded, at most so many bytes.
 func Text(s string, most int) string { return oneLine(s, most) }
+
+// Resolve returns the address that a document names, whole: relative ones are taken from base, and http on base's own
+// host becomes https where base is https, since servers do not know of the TLS in front of them. Placeholders in braces
+// stay as they are. An address longer than 4096 bytes, or that is none, is ErrBadInput.
+func Resolve(base *url.URL, text string) (string, error) {
+	text = strings.TrimSpace(text)
+	if len(text) > 4096 || text == "" {
+		return "", fmt.Errorf("an address of %d bytes: %w", len(text), ErrAddress)
+	}
+	if !strings.Contains(text, "://") {
+		braces := strings.NewReplacer("{", "%7B", "}", "%7D")
+		u, err := base.Parse(braces.Replace(text))
+		if err != nil {
+			return "", fmt.Errorf("it is no URL: %w", ErrAddress)
+		}
+		text = strings.NewReplacer("%7B", "{", "%7D", "}").Replace(u.String())
+	}
+	scheme, rest, _ := strings.Cut(text, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	host, _, _ = strings.Cut(host, "?")
+	if strings.EqualFold(scheme, "http") && base.Scheme == "https" && strings.EqualFold(host, base.Host) {
+		text = "https://" + rest
+	}
+	return text, nil
+}
+
+// Own returns the parameters that the operator wrote behind ? in his source and that address has not: keys, map=. They
+// are his host's business alone, so for another host there are none.
+func (a Address) Own(address string) []string {
+	u, err := url.Parse(strings.NewReplacer("{", "%7B", "}", "%7D").Replace(address))
+	if err != nil || !strings.EqualFold(u.Host, a.URL.Host) {
+		return nil
+	}
+	var out []string
+	for pair := range strings.SplitSeq(a.URL.RawQuery, "&") {
+		name, _, _ := strings.Cut(pair, "=")
+		if pair != "" && !strings.Contains("&"+strings.ToLower(u.RawQuery), "&"+strings.ToLower(name)+"=") {
+			out = append(out, pair)
+		}
+	}
+	return out
+}
+
+// Append returns an address with pairs (name=value, escaped already) behind its query.
+func Append(address string, pairs []string) string {
+	if len(pairs) == 0 {
+		return address
+	}
+	separator := "?"
+	switch {
+	case strings.HasSuffix(address, "?"), strings.HasSuffix(address, "&"):
+		separator = ""
+	case strings.Contains(address, "?"):
+		separator = "&"
+	}
+	return address + separator + strings.Join(pairs, "&")
+}

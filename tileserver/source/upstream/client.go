@@ -134,6 +134,33 @@ func NewClient(spec source.Spec, hosts []string, o Options) (*Client, error) {
 	return c, nil
 }
 
+// Dial reads the source of spec as ParseAddress does and returns a client for its host. It sends nothing.
+func Dial(spec source.Spec, o Options, settings ...string) (Address, *Client, error) {
+	a, err := ParseAddress(spec, o.LookupEnv, settings...)
+	if err != nil {
+		return Address{}, nil, err
+	}
+	c, err := NewClient(spec, []string{a.URL.Host}, o)
+	if err != nil {
+		return Address{}, nil, err
+	}
+	c.Hide(a.Secrets...)
+	return a, c, nil
+}
+
+// Header returns what a layer's own requests say: the headers of its config, variables filled in, and who we are.
+func Header(spec source.Spec, o Options) (http.Header, error) {
+	o.setDefaults()
+	h, err := ownHeaders(spec, o.LookupEnv)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", err, tilescout.ErrBadInput)
+	}
+	if h.Get("User-Agent") == "" {
+		h.Set("User-Agent", userAgent(o.ProgramVersion))
+	}
+	return h, nil
+}
+
 // Transport returns a guarded transport: it connects to addresses outside of the public internet only where they are
 // hosts, as NewClient has them. It is for readers that make requests of their own.
 func Transport(spec source.Spec, hosts []string, o Options) *http.Transport {

@@ -1,10 +1,12 @@
 package upstream
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"html"
+	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -21,17 +23,26 @@ const MaxDocument = 10 << 20
 // ErrDocumentTooLarge: the document is longer than MaxDocument.
 var ErrDocumentTooLarge = reject.New("capabilities", "ErrDocumentTooLarge", "larger than 10 MiB")
 
+const probeBytes = 512
+
 const acceptDocuments = "application/xml,text/xml,application/json;q=0.9,*/*;q=0.5"
 
 // Document is what an address answered.
 type Document struct {
 	Data []byte
 	URL  *url.URL // where it came from, after redirects
+	File bool     // it is a file to be read by ranges: Data is only its first bytes
 }
 
 // Document fetches a document of at most MaxDocument bytes. ErrBadInput: the address must not be asked, is not there,
 // or answers more than that. ErrUpstream: the server failed, refused or was too slow; it is asked twice again.
 func (c *Client) Document(ctx context.Context, address string) (Document, error) {
+	return c.Probe(ctx, address, nil)
+}
+
+// Probe is Document for an address of which nobody knows what is behind it. Where isFile says of the first bytes that
+// they begin a file to be read by ranges, no more of it is fetched.
+func (c *Client) Probe(ctx context.Context, address string, isFile func(head []byte) bool) (Document, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return Document{}, fmt.Errorf("not a URL: %w", ErrAddress) // its own error would quote it, keys and all
@@ -43,7 +54,7 @@ func (c *Client) Document(ctx context.Context, address string) (Document, error)
 	defer cancel()
 	backoff := c.o.Backoff
 	for try := 1; ; try++ {
-		d, retry, err := c.document(ctx, u)
+		d, retry, err := c.document(ctx, u, isFile)
 		if err == nil || !retry || try == maxTries || sleep(ctx, backoff) != nil {
 			return d, err
 		}
@@ -51,7 +62,7 @@ func (c *Client) Document(ctx context.Context, address string) (Document, error)
 	}
 }
 
-func (c *Client) document(ctx context.Context, u *url.URL) (d Document, retry bool, err error) {
+func (c *Client) document(ctx context.Context, u *url.URL, isFile func([]byte) bool) (d Document, retry bool, err error) {
 	shown := RedactURL(u.String())
 	fail := func(retry bool, kind error, format string, args ...any) (Document, bool, error) {
 		return Document{}, retry, fmt.Errorf("GET %s: "+format+": %w", append(append([]any{shown}, args...), kind)...)
@@ -79,7 +90,7 @@ func (c *Client) document(ctx context.Context, u *url.URL) (d Document, retry bo
 		}
 		return fail(!errors.Is(err, errRedirect), tilescout.ErrUpstream, "%s", plain(err, c.o))
 	}
-	defer resp.Body.Close()
+	defer func(body io.Closer) { body.Close() }(resp.Body)
 	switch code := resp.StatusCode; {
 	case code == http.StatusOK:
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
@@ -90,6 +101,14 @@ func (c *Client) document(ctx context.Context, u *url.URL) (d Document, retry bo
 		return fail(retryAfter(resp.Header, time.Now()) <= c.o.Backoff, tilescout.ErrUpstream, "the server answered %d", code)
 	default:
 		return fail(false, tilescout.ErrUpstream, "the server answered %d", code)
+	}
+	if isFile != nil && resp.Header.Get("Content-Encoding") == "" {
+		body := bufio.NewReaderSize(resp.Body, probeBytes)
+		head, _ := body.Peek(probeBytes) // what is short or breaks off is seen below
+		if isFile(head) {
+			return Document{Data: head, URL: resp.Request.URL, File: true}, false, nil
+		}
+		resp.Body = io.NopCloser(body) // closed by the deferred call, which has the old one
 	}
 	data, err := readBody(resp, MaxDocument)
 	switch {

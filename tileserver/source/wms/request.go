@@ -308,34 +308,21 @@ func pickDimensions(layers []path, wanted, options map[string]string) ([]string,
 // getMapURL is the address for GetMap of the document, or where it names none the one the capabilities came from. The
 // operator's own parameters (map=, a key) go to his host alone.
 func getMapURL(c *capabilities, address upstream.Address, base *url.URL) (*url.URL, error) {
-	u := address.URL
 	for _, g := range c.Gets {
-		if href := strings.TrimSpace(g.Href); href != "" {
-			parsed, err := base.Parse(href)
-			if err != nil || len(href) > 4096 {
-				return nil, fmt.Errorf("GetMap address of the document is no URL: %w", upstream.ErrCapabilities)
-			}
-			u = parsed
-			break
+		if strings.TrimSpace(g.Href) == "" {
+			continue
 		}
-	}
-	copied := *u
-	u = &copied
-	if u.Scheme == "http" && base.Scheme == "https" && strings.EqualFold(u.Host, base.Host) {
-		u.Scheme = "https" // the server does not know of the TLS in front of it
-	}
-	if u.Host != address.URL.Host || address.URL.RawQuery == u.RawQuery {
+		href, err := upstream.Resolve(base, g.Href)
+		if err != nil {
+			return nil, fmt.Errorf("GetMap address of the document: %w", err)
+		}
+		u, err := url.Parse(upstream.Append(href, address.Own(href)))
+		if err != nil {
+			return nil, fmt.Errorf("GetMap address of the document is no URL: %w", upstream.ErrCapabilities)
+		}
 		return u, nil
 	}
-	var extra []string
-	for pair := range strings.SplitSeq(address.URL.RawQuery, "&") {
-		name, _, _ := strings.Cut(pair, "=")
-		if pair != "" && !strings.Contains("&"+u.RawQuery, "&"+name+"=") {
-			extra = append(extra, pair)
-		}
-	}
-	u.RawQuery = strings.Trim(strings.TrimRight(u.RawQuery, "&")+"&"+strings.Join(extra, "&"), "&")
-	return u, nil
+	return address.URL, nil
 }
 
 // mapOf returns the request for a tile; ok is false where the system has no place for it.

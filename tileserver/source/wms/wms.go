@@ -55,15 +55,10 @@ func Open(ctx context.Context, spec source.Spec, o upstream.Options) (*Source, e
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
-	address, err := upstream.ParseAddress(spec, o.LookupEnv, settings...)
+	address, client, err := upstream.Dial(spec, o, settings...)
 	if err != nil {
 		return nil, err
 	}
-	client, err := upstream.NewClient(spec, []string{address.URL.Host}, o)
-	if err != nil {
-		return nil, err
-	}
-	client.Hide(address.Secrets...)
 	document := address.URL.String()
 	if !strings.HasSuffix(strings.ToLower(address.URL.Path), ".xml") {
 		document = upstream.With(address.URL, "SERVICE", "WMS", "REQUEST", "GetCapabilities", "VERSION", cmp.Or(address.Options["version"], "1.3.0"))
@@ -72,11 +67,19 @@ func Open(ctx context.Context, spec source.Spec, o upstream.Options) (*Source, e
 	if err != nil {
 		return nil, fmt.Errorf("layer %s: WMS capabilities: %w", spec.ID, err)
 	}
-	return OpenDocument(spec, address, d, client)
+	return openDocument(spec, address, d, client)
 }
 
 // OpenDocument is Open for capabilities that have been fetched already.
-func OpenDocument(spec source.Spec, address upstream.Address, d upstream.Document, client *upstream.Client) (*Source, error) {
+func OpenDocument(spec source.Spec, d upstream.Document, o upstream.Options) (*Source, error) {
+	address, client, err := upstream.Dial(spec, o, settings...)
+	if err != nil {
+		return nil, err
+	}
+	return openDocument(spec, address, d, client)
+}
+
+func openDocument(spec source.Spec, address upstream.Address, d upstream.Document, client *upstream.Client) (*Source, error) {
 	c, err := parse(d.Data)
 	if err != nil {
 		return nil, fmt.Errorf("layer %s: WMS capabilities: %w", spec.ID, err)

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/tileserver/source/pyramid"
 	"github.com/tilescout/tilescout/tileserver/source/upstream"
 )
@@ -101,25 +100,16 @@ func (m maker) url(set pyramid.Set, c pyramid.Cell) string {
 // restMaker cuts a template at its placeholders, whose case does not matter, and fills in what is the same for all
 // tiles. A placeholder in the host is refused.
 func restMaker(template string, p choice, set pyramid.Set, address upstream.Address, base *url.URL) (maker, error) {
-	template = strings.TrimSpace(template)
-	if len(template) > 4096 {
-		return maker{}, fmt.Errorf("it is longer than 4096 bytes: %w", upstream.ErrCapabilities)
-	}
-	if !strings.Contains(template, "://") { // relative, against the standard
-		u, err := base.Parse(strings.NewReplacer("{", "%7B", "}", "%7D").Replace(template))
-		if err != nil {
-			return maker{}, fmt.Errorf("it is no URL: %w", upstream.ErrCapabilities)
-		}
-		template = strings.NewReplacer("%7B", "{", "%7D", "}").Replace(u.String())
+	template, err := upstream.Resolve(base, template)
+	if err != nil {
+		return maker{}, err
 	}
 	scheme, rest, _ := strings.Cut(template, "://")
 	host, _, _ := strings.Cut(rest, "/")
 	if strings.ContainsAny(scheme+host, "{}") {
 		return maker{}, fmt.Errorf("a placeholder stands in the host: %w", upstream.ErrCapabilities)
 	}
-	if strings.EqualFold(scheme, "http") && base.Scheme == "https" && strings.EqualFold(host, base.Host) {
-		template = "https" + template[len("http"):] // the server does not know of the TLS in front of it
-	}
+	template = upstream.Append(template, address.Own(template))
 	fixed := map[string]string{"layer": p.layer.ID, "style": p.style, "tilematrixset": set.ID, "format": p.format}
 	for _, d := range p.dimensions {
 		fixed[strings.ToLower(d[0])] = d[1]
@@ -151,16 +141,6 @@ func restMaker(template string, p choice, set pyramid.Set, address upstream.Addr
 	}
 	if len(seen) != 3 {
 		return maker{}, fmt.Errorf("it lacks {TileMatrix}, {TileRow} or {TileCol}: %w", upstream.ErrCapabilities)
-	}
-	// What the operator wrote behind ? (a key) belongs to his host alone.
-	if extra := address.URL.RawQuery; extra != "" && strings.EqualFold(host, address.URL.Host) {
-		sep := "?"
-		for _, q := range m.parts {
-			if strings.Contains(q.literal, "?") {
-				sep = "&"
-			}
-		}
-		m.add(sep + extra)
 	}
 	return m, nil
 }
@@ -196,29 +176,21 @@ func (c *capabilities) hasKVP() bool { return c.kvpAddress() != "" }
 
 // kvpMaker asks the address of the document, or where it names none the one that the capabilities came from.
 func (c *capabilities) kvpMaker(p choice, set pyramid.Set, address upstream.Address, base *url.URL) (maker, error) {
-	u := base
-	if href := c.kvpAddress(); href != "" {
-		var err error
-		if u, err = base.Parse(href); err != nil {
-			return maker{}, fmt.Errorf("it is no URL: %w", upstream.ErrCapabilities)
-		}
-	} else if strings.HasSuffix(strings.ToLower(base.Path), ".xml") {
+	href := c.kvpAddress()
+	switch {
+	case href != "":
+	case strings.HasSuffix(strings.ToLower(base.Path), ".xml"):
 		return maker{}, fmt.Errorf("the document names neither a template nor a KVP address: %w", upstream.ErrCapabilities)
+	default:
+		href = upstream.With(address.URL)
 	}
-	copied := *u
-	u = &copied
-	if u.Scheme == "http" && base.Scheme == "https" && strings.EqualFold(u.Host, base.Host) {
-		u.Scheme = "https"
+	href, err := upstream.Resolve(base, href)
+	if err != nil {
+		return maker{}, err
 	}
-	if strings.EqualFold(u.Host, address.URL.Host) {
-		var extra []string
-		for pair := range strings.SplitSeq(address.URL.RawQuery, "&") {
-			name, _, _ := strings.Cut(pair, "=")
-			if pair != "" && !strings.Contains("&"+u.RawQuery, "&"+name+"=") {
-				extra = append(extra, pair)
-			}
-		}
-		u.RawQuery = strings.Trim(strings.TrimRight(u.RawQuery, "&")+"&"+strings.Join(extra, "&"), "&")
+	u, err := url.Parse(upstream.Append(href, address.Own(href)))
+	if err != nil {
+		return maker{}, fmt.Errorf("it is no URL: %w", upstream.ErrCapabilities)
 	}
 	m := maker{kvp: u, pairs: []string{
 		"SERVICE", "WMTS", "REQUEST", "GetTile", "VERSION", "1.0.0", "LAYER", p.layer.ID, "STYLE", p.style,
@@ -226,9 +198,6 @@ func (c *capabilities) kvpMaker(p choice, set pyramid.Set, address upstream.Addr
 	}}
 	for _, d := range p.dimensions {
 		m.pairs = append(m.pairs, d[0], d[1])
-	}
-	if len(u.String()) > 4096 {
-		return maker{}, fmt.Errorf("it is longer than 4096 bytes: %w", tilescout.ErrBadInput)
 	}
 	return m, nil
 }
