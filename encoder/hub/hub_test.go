@@ -237,4 +237,3 @@ func TestShards(t *testing.T) {
 	}
 	clean(t, o.Dir)
 }
-
