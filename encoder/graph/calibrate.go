@@ -93,7 +93,13 @@ func Calibrate(ctx context.Context, w Weights, a checkpoint.Architecture, o Imag
 		return Ranges{}, nil, fmt.Errorf("graph: calibrate: %w", err)
 	}
 	ranges, err := chooseRanges(ctx, w, taps, samples)
-	return ranges, embeddings, err
+	if err != nil || a.Kind != checkpoint.ViT {
+		return ranges, embeddings, err
+	}
+	b := &builder{file: newFile(nil, ""), ctx: ctx, w: w}
+	matrix, _ := b.patchEmbedding(a, o)
+	ranges.Inputs[patchProduct] = patchRange(matrix, a.Width, samplePatches(pictures, o.Size, a.PatchSize), o.Mean)
+	return ranges, embeddings, b.err
 }
 
 // writeTower writes weights to a new file and returns the graph.

@@ -73,7 +73,7 @@ func (b *builder) halves(name string, dims []int, v []float32) string {
 	return b.tensor(name, elemFloat16, dims, raw)
 }
 
-// norm is LayerNormalization; smooth names the products behind it whose channels it may even out.
+// norm is layer normalisation; smooth names the products behind it whose channels it may even out.
 func (b *builder) norm(x, name, smooth string, width int, epsilon float64) string {
 	gamma, beta := b.load(name+".weight", width), b.load(name+".bias", width)
 	if b.precision == Int8Static && smooth != "" {
@@ -84,9 +84,17 @@ func (b *builder) norm(x, name, smooth string, width int, epsilon float64) strin
 			}
 		}
 	}
-	return b.node("LayerNormalization", []string{
-		x, b.floats(name+".weight", []int{width}, gamma), b.floats(name+".bias", []int{width}, beta),
-	}, attr{"axis", -1}, attr{"epsilon", float32(epsilon)})
+	weight, bias := b.floats(name+".weight", []int{width}, gamma), b.floats(name+".bias", []int{width}, beta)
+	if b.precision == Float16 { // what accelerators are given, which have a kernel for it
+		return b.node("LayerNormalization", []string{x, weight, bias}, attr{"axis", -1}, attr{"epsilon", float32(epsilon)})
+	}
+	// ONNX Runtime's own operator sums value by value on a CPU; these, which it leaves as they are, take a sixth of its
+	// time, 6 % of an int8 ViT-B/32.
+	d := b.node("Sub", []string{x, b.node("ReduceMean", []string{x, b.ints(-1)}, attr{"keepdims", 1})})
+	variance := b.node("ReduceMean", []string{b.node("Mul", []string{d, d}), b.ints(-1)}, attr{"keepdims", 1})
+	scale := b.node("Reciprocal", []string{b.node("Sqrt", []string{b.node("Add", []string{variance, b.scalar(float32(epsilon))})})})
+	y := b.node("Mul", []string{b.node("Mul", []string{d, scale}), weight})
+	return b.node("Add", []string{y, bias})
 }
 
 func (b *builder) activation(kind, x string) string {

@@ -91,3 +91,68 @@ func (r Range) scale() (scale float32, zero byte) {
 	step := (hi - lo) / 255
 	return float32(step), byte(min(max(math.RoundToEven(-lo/step), 0), 255))
 }
+
+// patchProduct names the embedding of patches. Its input is bytes as it comes: only its matrix is rounded.
+const patchProduct = "patch"
+
+// embedBytes multiplies bytes with a matrix [in, n] in int8. What the rounding of a column adds up to over a picture of
+// the mean colour is taken from its bias.
+func (b *builder) embedBytes(x string, matrix, bias []float32, mean [3]float64, n int) string {
+	if b.err != nil {
+		return x
+	}
+	in := len(matrix) / n
+	values, scales := quantiseColumns(matrix, n)
+	for o := range n {
+		var off float64
+		for j := range in {
+			off += (float64(matrix[j*n+o]) - float64(int8(values[j*n+o]))*float64(scales[o])) * 255 * mean[j%3]
+		}
+		bias[o] += float32(off)
+	}
+	return b.nodeN("MatMulIntegerToFloat", contrib, []string{
+		x, b.bytes("patch_embedding.int8", elemInt8, []int{in, n}, values),
+		b.scalar(1), b.floats("patch_embedding.scales", []int{n}, scales),
+		b.bytes("patch_embedding.zero", elemUint8, nil, []byte{0}), b.bytes(fmt.Sprintf("zeros_%d", n), elemInt8, []int{n}, make([]byte, n)),
+	}, 1)[0]
+}
+
+// patchRange measures the int8 form of a patch embedding [in, n] on patches of pictures.
+func patchRange(matrix []float32, n int, patches [][]byte, mean [3]float64) Range {
+	in := len(matrix) / n
+	values, scales := quantiseColumns(matrix, n)
+	r := Range{Max: 255}
+	columns := max(1, n/judgedOutputs)
+	for _, patch := range patches {
+		var off, all float64
+		for o := 0; o < n; o += columns {
+			var y, z float64
+			for j := range in {
+				v := float64(patch[j]) - 255*mean[j%3]
+				y += v * float64(matrix[j*n+o])
+				z += v * float64(int8(values[j*n+o])) * float64(scales[o])
+			}
+			off += (y - z) * (y - z)
+			all += y * y
+		}
+		if all > 0 {
+			r.Error += off / all / float64(len(patches))
+		}
+	}
+	return r
+}
+
+// samplePatches cuts one patch out of each of some pictures of side size, as the tower does.
+func samplePatches(pictures [][]byte, size, p int) [][]byte {
+	var out [][]byte
+	for i := 0; i < len(pictures); i += max(1, len(pictures)/judgedRows) {
+		top, left := i*7%(size/p)*p, i*11%(size/p)*p
+		var patch []byte
+		for y := range p {
+			at := ((top+y)*size + left) * 3
+			patch = append(patch, pictures[i][at:at+3*p]...)
+		}
+		out = append(out, patch)
+	}
+	return out
+}

@@ -56,8 +56,8 @@ func TestInt8(t *testing.T) {
 	w := encodertest.NewFormula(a)
 	pics := pictures(24, a.ImageSize)
 	ranges, want := calibrate(t, w, a, pics)
-	if n := len(ranges.Inputs); n != 4*a.Layers+1 {
-		t.Errorf("%d products measured, want four of each layer and the dense output's", n)
+	if n := len(ranges.Inputs); n != 4*a.Layers+2 {
+		t.Errorf("%d products measured, want four of each layer, the patches' and the dense output's", n)
 	}
 	joined := slices.Concat(pics...)
 	for _, o := range []graph.ImageOptions{

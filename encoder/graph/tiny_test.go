@@ -17,7 +17,7 @@ import (
 )
 
 // session writes a tower's weights to a folder and makes its graph ready.
-func session(t testing.TB, dir, weights string, data []byte, model []byte, input string, outputs ...string) *onnxruntime.Session {
+func session(t testing.TB, dir, weights string, data []byte, model []byte, threads int, input string, outputs ...string) *onnxruntime.Session {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(dir, weights), data, 0o644); err != nil {
 		t.Fatal(err)
@@ -26,7 +26,7 @@ func session(t testing.TB, dir, weights string, data []byte, model []byte, input
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := rt.NewSession(model, onnxruntime.SessionOptions{Input: input, Outputs: outputs, Folder: dir, Threads: 2})
+	s, err := rt.NewSession(model, onnxruntime.SessionOptions{Input: input, Outputs: outputs, Folder: dir, Threads: threads})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func runImage(t testing.TB, w graph.Weights, a checkpoint.Architecture, o graph.
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := session(t, t.TempDir(), "image.weights", data.Bytes(), model, "pixels", "embedding", "dense")
+	s := session(t, t.TempDir(), "image.weights", data.Bytes(), model, 2, "pixels", "embedding", "dense")
 	size := o.Size
 	if size == 0 {
 		size = a.ImageSize
@@ -139,7 +139,7 @@ func runText(t testing.TB, w graph.Weights, a checkpoint.Architecture, o graph.T
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := session(t, t.TempDir(), "text.weights", data.Bytes(), model, "tokens", "embedding")
+	s := session(t, t.TempDir(), "text.weights", data.Bytes(), model, 2, "tokens", "embedding")
 	longest := 0
 	for _, l := range ids {
 		longest = max(longest, len(l))

@@ -103,9 +103,13 @@ func (b *builder) vit(a checkpoint.Architecture, o ImageOptions) {
 	x := b.node("Reshape", []string{"pixels", b.ints(0, int64(side), int64(p), int64(side), int64(3*p))})
 	x = b.node("Transpose", []string{x}, attr{"perm", []int64{0, 1, 3, 2, 4}})
 	x = b.node("Reshape", []string{x, b.ints(0, int64(cells), int64(3*p*p))})
-	x = b.node("Cast", []string{x}, attr{"to", elemFloat})
-	matrix, bias := b.patchEmbedding(a, o) // over bytes: its values are too small for float16
-	x = b.node("MatMul", []string{x, b.floats("patch_embedding", []int{3 * p * p, width}, matrix)})
+	matrix, bias := b.patchEmbedding(a, o)
+	if r, measured := b.ranges.Inputs[patchProduct]; b.precision == Int8Static && measured && !r.Float {
+		x = b.embedBytes(x, matrix, bias, o.Mean, width)
+	} else { // over bytes: its values are too small for float16
+		x = b.node("Cast", []string{x}, attr{"to", elemFloat})
+		x = b.node("MatMul", []string{x, b.floats("patch_embedding", []int{3 * p * p, width}, matrix)})
+	}
 
 	const embeddings = "vision_model.embeddings."
 	positions := b.positions(a, o, side)
