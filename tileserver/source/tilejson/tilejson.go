@@ -39,6 +39,21 @@ type document struct {
 	size                                   int
 }
 
+// members are what is read of a document, each looked at on its own.
+type members struct {
+	Name         json.RawMessage `json:"name"`
+	Description  json.RawMessage `json:"description"`
+	Attribution  json.RawMessage `json:"attribution"`
+	Scheme       json.RawMessage `json:"scheme"`
+	Format       json.RawMessage `json:"format"`
+	Tiles        json.RawMessage `json:"tiles"`
+	VectorLayers json.RawMessage `json:"vector_layers"`
+	MinZoom      json.RawMessage `json:"minzoom"`
+	MaxZoom      json.RawMessage `json:"maxzoom"`
+	Bounds       json.RawMessage `json:"bounds"`
+	TileSize     json.RawMessage `json:"tileSize"` // of no standard, but common
+}
+
 // Open fetches the document and opens its tiles. ErrBadInput: spec or the document is not what it should be, or names
 // tiles that must not be asked for. ErrUpstream: the server failed.
 func Open(ctx context.Context, spec source.Spec, o upstream.Options) (*xyz.Source, error) {
@@ -125,45 +140,44 @@ func parse(data []byte) (document, error) {
 	if len(data) > upstream.MaxDocument {
 		return document{}, upstream.ErrDocumentTooLarge
 	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(data, &members); err != nil {
+	var m members
+	if err := json.Unmarshal(data, &m); err != nil {
 		return document{}, fmt.Errorf("%s: %w", upstream.Text(err.Error(), 120), ErrTileJSON)
 	}
-	get := func(name string, v any) bool {
-		raw, ok := members[name]
-		return ok && json.Unmarshal(raw, v) == nil
+	get := func(raw json.RawMessage, v any) bool {
+		return len(raw) > 0 && len(raw) < 64<<10 && json.Unmarshal(raw, v) == nil
 	}
 	d := document{minZoom: -1, maxZoom: -1}
-	get("name", &d.name)
-	get("description", &d.description)
-	get("attribution", &d.attribution)
-	get("scheme", &d.scheme)
+	get(m.Name, &d.name)
+	get(m.Description, &d.description)
+	get(m.Attribution, &d.attribution)
+	get(m.Scheme, &d.scheme)
 	var format string
-	get("format", &format)
-	var layers []json.RawMessage
-	get("vector_layers", &layers)
-	if !get("tiles", &d.tiles) || len(d.tiles) == 0 {
+	get(m.Format, &format)
+	vector := len(m.VectorLayers) > 2 && m.VectorLayers[0] == '[' // more than []
+	if !get(m.Tiles, &d.tiles) || len(d.tiles) == 0 {
 		return document{}, fmt.Errorf(`"tiles" is no list of URL templates: %w`, ErrTileJSON)
 	}
 	if len(d.tiles) > maxTemplates {
 		return document{}, fmt.Errorf("%d templates, at most %d are read: %w", len(d.tiles), maxTemplates, ErrTileJSON)
 	}
 	path, _, _ := strings.Cut(d.tiles[0], "?")
-	if f := strings.ToLower(format); f == "pbf" || f == "mvt" || strings.HasSuffix(path, ".pbf") || strings.HasSuffix(path, ".mvt") || len(layers) > 0 && f == "" && !raster(path) {
+	if f := strings.ToLower(format); f == "pbf" || f == "mvt" || strings.HasSuffix(path, ".pbf") || strings.HasSuffix(path, ".mvt") || vector && f == "" && !raster(path) {
 		return document{}, ErrVector
 	}
-	for name, zoom := range map[string]*int{"minzoom": &d.minZoom, "maxzoom": &d.maxZoom} {
-		if _, ok := members[name]; !ok {
-			continue
-		}
+	for _, zoom := range []struct {
+		name string
+		raw  json.RawMessage
+		to   *int
+	}{{"minzoom", m.MinZoom, &d.minZoom}, {"maxzoom", m.MaxZoom, &d.maxZoom}} {
 		var z float64
-		if !get(name, &z) {
+		if !get(zoom.raw, &z) {
 			continue
 		}
 		if z != math.Trunc(z) || z < 0 || z > 40 {
-			return document{}, fmt.Errorf("%s is %v, not one of 0 to 30: %w", name, z, ErrTileJSON)
+			return document{}, fmt.Errorf("%s is %v, not one of 0 to 30: %w", zoom.name, z, ErrTileJSON)
 		}
-		*zoom = int(min(z, float64(source.MaxZoom)))
+		*zoom.to = int(min(z, float64(source.MaxZoom)))
 	}
 	if d.minZoom >= 0 && d.maxZoom >= 0 && d.minZoom > d.maxZoom {
 		return document{}, fmt.Errorf("minzoom %d is above maxzoom %d: %w", d.minZoom, d.maxZoom, ErrTileJSON)
@@ -172,12 +186,12 @@ func parse(data []byte) (document, error) {
 		d.scheme = "" // all else is xyz, as the standard has it
 	}
 	var size float64
-	if get("tileSize", &size) || get("tilesize", &size) {
+	if get(m.TileSize, &size) {
 		if size == 256 || size == 512 {
 			d.size = int(size)
 		}
 	}
-	get("bounds", &d.bounds)
+	get(m.Bounds, &d.bounds)
 	d.bounds = sensible(d.bounds)
 	return d, nil
 }

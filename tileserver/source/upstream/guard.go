@@ -150,6 +150,7 @@ func (g *guard) checkHost(host string) error {
 }
 
 func shownHost(host string) string {
+	host = hostKey(host)
 	if len(host) > 100 {
 		return host[:100] + "…"
 	}

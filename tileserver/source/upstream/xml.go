@@ -41,9 +41,9 @@ func UnmarshalXML(data []byte, v any) error {
 	return r.explain(xml.NewTokenDecoder(r).Decode(v))
 }
 
-// RootElement returns the name of the outermost element, without its prefix.
+// RootElement returns the name of the outermost element, without its prefix. It must begin within the first MiB.
 func RootElement(data []byte) (string, error) {
-	r, err := newTokens(data)
+	r, err := newTokens(data[:min(len(data), 1<<20)])
 	if err != nil {
 		return "", err
 	}

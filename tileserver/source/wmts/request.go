@@ -31,7 +31,7 @@ func isTile(r resource) bool { return strings.EqualFold(strings.TrimSpace(r.Type
 func (c *capabilities) makers(p choice, set pyramid.Set, address upstream.Address, base *url.URL, client *upstream.Client) ([]maker, error) {
 	var out []maker
 	var why error
-	for _, r := range p.layer.Resources {
+	for _, r := range p.layer.Resources[:min(len(p.layer.Resources), 64)] {
 		if !isTile(r) || r.Format != "" && !strings.EqualFold(strings.TrimSpace(r.Format), p.format) {
 			continue
 		}
