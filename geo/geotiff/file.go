@@ -24,6 +24,7 @@ type Options struct {
 
 	Bands   []int   // to show, counted from 1: one as grey or three as RGB; none means what the file says
 	Stretch []Range // of the samples to 8 bits: for all bands or each; none means that 8 bits stay, others by percentiles
+	Wide    []Range // in place of the percentiles, for files that are shown together
 
 	Overviews *Sidecar // the .ovr file beside the image, if there is one
 	Mask      *Sidecar // the .msk file beside the image, if there is one
@@ -118,7 +119,7 @@ func Open(r io.ReaderAt, size int64, o Options) (*File, error) {
 	for _, b := range l.bands {
 		f.info.Shown = append(f.info.Shown, b+1)
 	}
-	if err := f.chooseStretch(context.Background(), o.Stretch); err != nil {
+	if err := f.chooseStretch(context.Background(), o.Stretch, o.Wide); err != nil {
 		return nil, fmt.Errorf("geotiff: %w", err)
 	}
 	f.info.Alpha = l.alpha >= 0

@@ -54,12 +54,12 @@ const (
 )
 
 // chooseStretch fixes how samples become 8 bits for the life of the file, so that all tiles have one scale.
-func (f *File) chooseStretch(ctx context.Context, given []Range) error {
+func (f *File) chooseStretch(ctx context.Context, given, wide []Range) error {
 	l := f.levels[0]
 	if len(given) > 1 && len(given) != len(l.bands) {
 		return fmt.Errorf("stretch of %d bands where %d are shown: %w", len(given), len(l.bands), ErrTagValue)
 	}
-	for _, r := range given {
+	for _, r := range append(slices.Clone(given), wide...) {
 		if !(r.Min < r.Max) || math.IsInf(r.Max-r.Min, 0) {
 			return fmt.Errorf("stretch from %v to %v: %w", r.Min, r.Max, ErrTagValue)
 		}
@@ -75,6 +75,10 @@ func (f *File) chooseStretch(ctx context.Context, given []Range) error {
 		}
 	case len(given) > 1:
 		copy(ranges, given)
+	case len(wide) > 0:
+		for i := range ranges {
+			ranges[i] = wide[i%len(wide)]
+		}
 	default:
 		f.percentiles(ctx, ranges)
 	}

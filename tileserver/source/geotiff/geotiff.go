@@ -9,11 +9,9 @@ package geotiff
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
+	"image"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -57,15 +55,12 @@ const maxZoom = 22
 
 // Source is an open GeoTIFF. Nobody may write to the file while it is open.
 type Source struct {
-	o        Options
-	info     tilescout.LayerInfo
-	file     *geotiff.File
-	modified time.Time
-	encoder  encoder
+	o       Options
+	info    tilescout.LayerInfo
+	encoder encoder
 
 	mu     sync.RWMutex // held for reading while a tile is rendered
-	files  []*os.File   // guarded by mu; nil once closed
-	closed bool         // guarded by mu
+	raster *raster      // guarded by mu; nil once closed
 }
 
 var (
@@ -86,101 +81,59 @@ func OpenWith(ctx context.Context, path string, info tilescout.LayerInfo, o Opti
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	s := &Source{o: o, info: info}
-	if err := s.open(path); err != nil {
-		s.Close()
+	r, err := openRaster(path, o.File)
+	if err != nil {
 		return nil, fmt.Errorf("geotiff %s: %w", path, err)
 	}
-	return s, nil
+	return newSource(r, filepath.Base(path), info, o), nil
 }
 
-func (s *Source) open(path string) error {
-	sum := xxhash.New()
-	main, size, err := s.openFile(path, sum)
+// OpenObject is OpenWith for a file that lies elsewhere, a Cloud-Optimized GeoTIFF best; name is its file name. The
+// source closes the object, also if it does not open.
+func OpenObject(ctx context.Context, object Object, name string, info tilescout.LayerInfo, o Options) (*Source, error) {
+	o.setDefaults()
+	if err := ctx.Err(); err != nil {
+		object.Close()
+		return nil, err
+	}
+	r, err := openObject(object, o.File)
 	if err != nil {
-		return err
+		object.Close()
+		return nil, fmt.Errorf("geotiff %s: %w", name, err)
 	}
-	if s.o.File.Overviews, err = s.sidecar(path+".ovr", sum); err != nil {
-		return err
-	}
-	if s.o.File.Mask, err = s.sidecar(path+".msk", sum); err != nil {
-		return err
-	}
-	if s.file, err = geotiff.Open(main, size, s.o.File); err != nil {
-		return err
-	}
-	if err := s.file.Georeference(); err != nil {
-		return err
-	}
-	fmt.Fprintf(sum, "render 2 %d %v %v %v %v", s.o.Quality, s.o.PNG, s.o.Nearest, s.o.File.Bands, s.o.File.Stretch)
-	s.describe(path, fmt.Sprintf("%016x", sum.Sum64()))
-	return nil
+	return newSource(r, name, info, o), nil
 }
 
-// sidecar opens the file at path, if there is one.
-func (s *Source) sidecar(path string, sum io.Writer) (*geotiff.Sidecar, error) {
-	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
-		return nil, nil
-	}
-	f, size, err := s.openFile(path, sum)
-	if err != nil {
-		return nil, fmt.Errorf("%s beside it: %w", filepath.Base(path), err)
-	}
-	return &geotiff.Sidecar{Reader: f, Size: size}, nil
-}
-
-// openFile opens a regular file and adds its size, time and first bytes to the fingerprint.
-func (s *Source) openFile(path string, sum io.Writer) (*os.File, int64, error) {
-	// A pipe or device would block or never end.
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %w", pathError(err), tilescout.ErrBadInput)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("not a regular file: %w", tilescout.ErrBadInput)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %w", pathError(err), tilescout.ErrBadInput)
-	}
-	s.files = append(s.files, f)
-	if s.modified.Before(info.ModTime()) {
-		s.modified = info.ModTime()
-	}
-	fmt.Fprintf(sum, "%d %d;", info.Size(), info.ModTime().UnixNano())
-	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, 64<<10)); err != nil {
-		return nil, 0, fmt.Errorf("read: %w", pathError(err))
-	}
-	return f, info.Size(), nil
-}
-
-// pathError drops the operation and the path, which the caller says already.
-func pathError(err error) error {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
-}
-
-// describe fills in what the layer says of itself.
-func (s *Source) describe(path, version string) {
-	in := s.file.Info()
+func newSource(r *raster, name string, info tilescout.LayerInfo, o Options) *Source {
+	s := &Source{o: o, info: info, raster: r}
+	in := r.file.Info()
 	if s.info.Title == "" {
-		s.info.Title = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+		s.info.Title = strings.TrimSuffix(name, filepath.Ext(name))
 	}
 	s.info.Bound = layerBound(in.Bound)
 	if s.info.MaxZoom == 0 {
-		// The first zoom at least as fine as the file; a file cut on the grid of a zoom has that zoom.
-		native := math.Log2(2 * geo.Half / 256 / in.MetersPerPixel)
-		s.info.MinZoom, s.info.MaxZoom = 0, maptile.Zoom(max(0, min(maxZoom, math.Ceil(native-0.05))))
+		s.info.MinZoom, s.info.MaxZoom = 0, nativeZoom(in)
 	}
-	s.info.TileSize = 256
-	s.info.MediaType = "" // JPEG inside, PNG along the edges
-	if s.o.PNG {
-		s.info.MediaType = tilescout.PNG
+	o.describe(&s.info, r.sum)
+	return s
+}
+
+// nativeZoom is the first zoom at least as fine as the file; a file cut on the grid of a zoom has that zoom.
+func nativeZoom(in geotiff.Info) maptile.Zoom {
+	native := math.Log2(2 * geo.Half / 256 / in.MetersPerPixel)
+	return maptile.Zoom(max(0, min(maxZoom, math.Ceil(native-0.05))))
+}
+
+// describe fills in what follows from the options and the fingerprint of the content.
+func (o Options) describe(info *tilescout.LayerInfo, sum uint64) {
+	info.TileSize = 256
+	info.MediaType = "" // JPEG inside, PNG along the edges
+	if o.PNG {
+		info.MediaType = tilescout.PNG
 	}
-	s.info.Version = version
+	h := xxhash.New()
+	fmt.Fprintf(h, "render 2 %x %d %v %v %v %v", sum, o.Quality, o.PNG, o.Nearest, o.File.Bands, o.File.Stretch)
+	info.Version = fmt.Sprintf("%016x", h.Sum64())
 }
 
 // layerBound brings a file's box into ±180°. A box across that meridian cannot be said in one orb.Bound; it becomes
@@ -201,12 +154,11 @@ func (s *Source) Info() tilescout.LayerInfo { return s.info }
 func (s *Source) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
-	var err error
-	for _, f := range s.files {
-		err = errors.Join(err, f.Close())
+	if s.raster == nil {
+		return nil
 	}
-	s.files = nil
+	err := s.raster.Close()
+	s.raster = nil
 	return err
 }
 
@@ -226,42 +178,57 @@ func (s *Source) TileSized(ctx context.Context, t maptile.Tile, size int) (tiles
 }
 
 func (s *Source) tile(ctx context.Context, t maptile.Tile, size int) (tilescout.Picture, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.raster == nil {
+		return tilescout.Picture{}, fmt.Errorf("closed: %w", tilescout.ErrUnavailable)
+	}
+	return s.o.render(ctx, &s.encoder, s.info, t, size, func(ctx context.Context) (*image.NRGBA, time.Time, error) {
+		img, err := s.raster.file.Render(ctx, mercator(t), size, size, s.o.resampling())
+		return img, s.raster.modified, err
+	})
+}
+
+func (o Options) resampling() geotiff.Resampling {
+	if o.Nearest {
+		return geotiff.Nearest
+	}
+	return geotiff.Bilinear
+}
+
+// render draws a tile within the deadline and encodes it.
+func (o Options) render(ctx context.Context, e *encoder, info tilescout.LayerInfo, t maptile.Tile, size int,
+	draw func(context.Context) (*image.NRGBA, time.Time, error)) (tilescout.Picture, error) {
 	var none tilescout.Picture
 	if size != 256 && size != 512 {
 		return none, fmt.Errorf("%d pixels a side, want 256 or 512: %w", size, tilescout.ErrBadInput)
 	}
-	if !source.InGrid(t, s.info.MinZoom, s.info.MaxZoom) {
+	if !source.InGrid(t, info.MinZoom, info.MaxZoom) {
 		return none, tilescout.ErrOutOfRange
 	}
 	if err := ctx.Err(); err != nil {
 		return none, err
 	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.closed {
-		return none, fmt.Errorf("closed: %w", tilescout.ErrUnavailable)
-	}
-	limited, cancel := context.WithTimeout(ctx, s.o.Deadline)
+	limited, cancel := context.WithTimeout(ctx, o.Deadline)
 	defer cancel()
-	how := geotiff.Bilinear
-	if s.o.Nearest {
-		how = geotiff.Nearest
-	}
-	img, err := s.file.Render(limited, mercator(t), size, size, how)
+	img, modified, err := draw(limited)
 	if err != nil {
-		if limited.Err() != nil && ctx.Err() == nil {
-			return none, fmt.Errorf("not ready after %v; overviews make it fast: gdaladdo FILE: %w", s.o.Deadline, tilescout.ErrBusy)
+		switch {
+		case ctx.Err() != nil:
+			return none, ctx.Err()
+		case limited.Err() != nil:
+			return none, fmt.Errorf("not ready after %v; overviews make it fast: gdaladdo FILE: %w", o.Deadline, tilescout.ErrBusy)
 		}
 		return none, err
 	}
-	data, mediaType, err := s.encoder.encode(img, s.o)
+	data, mediaType, err := e.encode(img, o)
 	if err != nil {
 		return none, err
 	}
 	if data == nil {
 		return none, fmt.Errorf("nothing there: %w", tilescout.ErrNotFound)
 	}
-	return tilescout.Picture{Data: data, MediaType: mediaType, ETag: source.ETag(data), Modified: s.modified}, nil
+	return tilescout.Picture{Data: data, MediaType: mediaType, ETag: source.ETag(data), Modified: modified}, nil
 }
 
 // mercator is the tile's box in EPSG:3857 metres.

@@ -42,6 +42,7 @@ const (
 	XYZ     Kind = "xyz"     // a URL template
 	MBTiles Kind = "mbtiles" // an SQLite file
 	GeoTIFF Kind = "geotiff" // a TIFF with a place on the earth, COG included
+	Mosaic  Kind = "mosaic"  // a folder, a pattern or a list of TIFFs
 	PMTiles Kind = "pmtiles" // a PMTiles v3 file
 	Picture Kind = "picture" // a photograph without a place on the earth
 	WMTS    Kind = "wmts"    // a service, by its capabilities
@@ -78,6 +79,8 @@ func Open(ctx context.Context, spec source.Spec, o Options) (source.Source, erro
 		return opened(pmtiles.Open(ctx, spec, o.PMTiles))
 	case GeoTIFF:
 		return opened(geotiff.OpenWith(ctx, spec.Source, spec.Info(), o.GeoTIFF.For(spec)))
+	case Mosaic:
+		return opened(geotiff.OpenMosaic(ctx, spec.Source, spec.Info(), o.GeoTIFF.For(spec)))
 	}
 	return nil, fmt.Errorf("layer %s: %s is a %s file, which this build does not read: %w", spec.ID, spec.Source, kind, tilescout.ErrBadInput)
 }
@@ -130,14 +133,15 @@ func filePath(text string) string {
 }
 
 func detectFile(path string) (Kind, error) {
+	if geotiff.IsList(path) {
+		return Mosaic, nil
+	}
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return "", fmt.Errorf("source %s: no such file: %w", path, tilescout.ErrBadInput)
 	case err != nil:
 		return "", fmt.Errorf("source %s: %v: %w", path, errors.Unwrap(err), tilescout.ErrBadInput)
-	case info.IsDir():
-		return "", fmt.Errorf("source %s is a folder; give one file: %w", path, tilescout.ErrBadInput)
 	case !info.Mode().IsRegular(): // opening a pipe would wait for its writer
 		return "", fmt.Errorf("source %s is not a regular file: %w", path, tilescout.ErrBadInput)
 	}

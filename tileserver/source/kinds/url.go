@@ -5,10 +5,12 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"path"
 
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/tileserver/source"
 	"github.com/tilescout/tilescout/tileserver/source/arcgis"
+	"github.com/tilescout/tilescout/tileserver/source/geotiff"
 	"github.com/tilescout/tilescout/tileserver/source/pmtiles"
 	"github.com/tilescout/tilescout/tileserver/source/remote"
 	"github.com/tilescout/tilescout/tileserver/source/tilejson"
@@ -27,7 +29,7 @@ func openURL(ctx context.Context, spec source.Spec, o Options) (source.Source, e
 	defer client.Close()
 	ask := address.URL.String()
 	if arcgis.Is(address.URL) {
-		ask = upstream.With(address.URL, "f", "json")
+		ask = arcgis.Description(address.URL)
 	}
 	d, err := client.Probe(ctx, ask, func(head []byte) bool { return sniff(head) != "" || source.Sniff(head) != "" })
 	if err != nil {
@@ -67,7 +69,7 @@ func openURL(ctx context.Context, spec source.Spec, o Options) (source.Source, e
 // openRemote opens a file behind a URL by its first bytes.
 func openRemote(ctx context.Context, spec source.Spec, address upstream.Address, head []byte, o Options) (source.Source, error) {
 	kind := sniff(head)
-	if kind != PMTiles {
+	if kind != PMTiles && kind != GeoTIFF {
 		what := string(kind) + " file"
 		if kind == "" {
 			what = "single picture"
@@ -77,6 +79,9 @@ func openRemote(ctx context.Context, spec source.Spec, address upstream.Address,
 	f, err := remoteFile(ctx, spec, address, o)
 	if err != nil {
 		return nil, fmt.Errorf("layer %s: %w", spec.ID, err)
+	}
+	if kind == GeoTIFF {
+		return opened(geotiff.OpenObject(ctx, f, path.Base(address.URL.Path), spec.Info(), o.GeoTIFF.For(spec)))
 	}
 	return opened(pmtiles.OpenObject(ctx, spec, f, o.PMTiles))
 }
