@@ -12,18 +12,46 @@ import (
 	"strings"
 )
 
-// Files returns the files by name, whose ending is the format's; several are made when they are asked for, so that no
-// more than one of the large ones is held.
+// group is the files of one kind, each made when it is asked for.
+type group struct {
+	ending string
+	files  map[string]func() []byte
+}
+
+func groups() []group {
+	return []group{
+		{".safetensors", headers()}, {".safetensors", models()}, {".pt", pickles()}, {".pt", archives()}, {".pt", legacies()}, {".msgpack", trees()},
+	}
+}
+
+// large are the files of more than a few kilobytes, or that take long to make.
+var large = []string{
+	"header-nested", "header-blank", "name-long", "tensors-too-many", "marks", "lists", "lists-remembered", "tuples-nested",
+	"zip-cut", "zip-cut-tail", "zip-bomb", "zip-pickle-large", "zip-storage-packed", "zip-members-many", "cut", "more", "map-nested",
+}
+
+// Files returns the files by name, whose ending is the format's. No more than one of the large ones is held.
 func Files() iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
-		for _, group := range []struct {
-			ending string
-			files  map[string]func() []byte
-		}{
-			{".safetensors", headers()}, {".safetensors", models()}, {".pt", pickles()}, {".pt", archives()}, {".pt", legacies()}, {".msgpack", trees()},
-		} {
-			for _, name := range slices.Sorted(maps.Keys(group.files)) {
-				if !yield(name+group.ending, group.files[name]()) {
+		for _, g := range groups() {
+			for _, name := range slices.Sorted(maps.Keys(g.files)) {
+				if !yield(name+g.ending, g.files[name]()) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Seeds returns the small files of one ending, to start fuzzing from.
+func Seeds(ending string) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for _, g := range groups() {
+			if _, whole := g.files["weight-nan"]; g.ending != ending || whole {
+				continue
+			}
+			for _, name := range slices.Sorted(maps.Keys(g.files)) {
+				if !slices.Contains(large, name) && !yield(name+g.ending, g.files[name]()) {
 					return
 				}
 			}

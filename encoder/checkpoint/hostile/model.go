@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -312,4 +313,27 @@ func packArray(b []byte, dtype string, shape []int, data []byte) []byte {
 	payload = append(payload, data...)
 	b = binary.BigEndian.AppendUint32(append(b, 0xc9), uint32(len(payload)))
 	return append(append(b, 1), payload...)
+}
+
+// Program returns the pickle of an archive; nil if it has none.
+func Program(data []byte) []byte {
+	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil
+	}
+	f, err := z.Open("archive/data.pkl")
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	program, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	if err != nil {
+		return nil
+	}
+	return program
+}
+
+// Archive puts a pickle into an archive with two storages of 64 elements.
+func Archive(program []byte) []byte {
+	return archive(string(program), map[string][]byte{"data/0": make([]byte, 256), "data/1": make([]byte, 256)})
 }
