@@ -13,9 +13,11 @@ import (
 	"slices"
 	"strings"
 
+	checkpoints "github.com/tilescout/tilescout/encoder/checkpoint/hostile"
 	onnx "github.com/tilescout/tilescout/encoder/hostile"
 	mbtiles "github.com/tilescout/tilescout/tileserver/source/mbtiles/hostile"
 	pmtiles "github.com/tilescout/tilescout/tileserver/source/pmtiles/hostile"
+	documents "github.com/tilescout/tilescout/tileserver/source/upstream/hostile"
 )
 
 // write fills dir with the corpus, a folder for each format, and returns the files by format.
@@ -79,9 +81,11 @@ func write(dir, shared string, want func(format string) bool) (map[string][]stri
 // generators are the packages that know how to hurt a format.
 func generators() map[string]iter.Seq2[string, []byte] {
 	return map[string]iter.Seq2[string, []byte]{
-		"onnx":    onnx.Graphs(),
-		"pmtiles": pmtiles.Files(),
-		"config":  maps.All(configs()),
+		"onnx":       onnx.Graphs(),
+		"pmtiles":    pmtiles.Files(),
+		"config":     maps.All(configs()),
+		"checkpoint": checkpoints.Files(),
+		"document":   documents.Files(),
 	}
 }
 
