@@ -45,6 +45,7 @@ func (a *app) modelCommand() *cobra.Command {
 		},
 	}
 	a.outputFlag(c, "table", "json")
-	c.AddCommand(a.modelConvertCommand(), a.modelVerifyCommand())
+	c.AddCommand(a.modelGetCommand(), a.modelListCommand(), a.modelInfoCommand(), a.modelRemoveCommand(),
+		a.modelConvertCommand(), a.modelVerifyCommand())
 	return c
 }

@@ -87,10 +87,22 @@ func convert(kind Type, raw []byte, dst []float32, order binary.ByteOrder) {
 			dst[i] = math.Float32frombits(order.Uint32(raw[4*i:]))
 		}
 	case Float16:
+		if little {
+			for i := range dst {
+				dst[i] = HalfToFloat32(binary.LittleEndian.Uint16(raw[2*i:]))
+			}
+			return
+		}
 		for i := range dst {
 			dst[i] = HalfToFloat32(order.Uint16(raw[2*i:]))
 		}
 	case BFloat16:
+		if little {
+			for i := range dst {
+				dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(raw[2*i:])) << 16)
+			}
+			return
+		}
 		for i := range dst {
 			dst[i] = math.Float32frombits(uint32(order.Uint16(raw[2*i:])) << 16)
 		}
