@@ -17,6 +17,8 @@ var (
 	ErrBlockRange    = reject.New("tiff", "ErrBlockRange", "a tile or strip lies outside the file")
 	ErrBlockSize     = reject.New("tiff", "ErrBlockSize", "a tile or strip does not decode to its size")
 	ErrJPEGHeader    = reject.New("tiff", "ErrJPEGHeader", "a JPEG tile or strip does not fit the image")
+	ErrControlPoints = reject.New("tiff", "ErrControlPoints", "the pixels are not on a grid of the map")
+	ErrOtherPlanet   = reject.New("tiff", "ErrOtherPlanet", "the file does not lie on the earth")
 	ErrNoCRS         = reject.New("tiff", "ErrNoCRS", "no coordinate reference system")
 )
 

@@ -136,10 +136,14 @@ func (f *File) Georeference() error { return f.geoErr }
 // locate fills in the georeference.
 func (f *File) locate() error {
 	t := &f.levels[0].tags
+	if onGrid := len(t.Transformation) >= 16 || len(t.PixelScale) >= 2; !onGrid && (len(t.TiePoints) > 6 || len(t.RPC) > 0) {
+		_, err := transformOf(t, geoKeys{})
+		return fmt.Errorf("geotiff: %w", err)
+	}
 	if len(t.GeoKeys) == 0 {
 		return fmt.Errorf("geotiff: no GeoKeys; give the file a coordinate reference system with gdal_edit.py -a_srs EPSG:CODE: %w", ErrNoCRS)
 	}
-	keys, err := parseGeoKeys(t.GeoKeys, t.GeoASCII)
+	keys, err := parseGeoKeys(t.GeoKeys, t.GeoDoubles, t.GeoASCII)
 	if err != nil {
 		return fmt.Errorf("geotiff: %w", err)
 	}

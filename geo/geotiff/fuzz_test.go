@@ -18,7 +18,7 @@ func FuzzGeoKeys(f *testing.F) {
 		for i := range dir {
 			dir[i] = uint64(b[2*i]) | uint64(b[2*i+1])<<8
 		}
-		k, err := parseGeoKeys(dir, ascii)
+		k, err := parseGeoKeys(dir, []float64{6378137, 298.257}, ascii)
 		if err == nil {
 			_, err = k.crs()
 		}

@@ -1,14 +1,15 @@
 package geotiff_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"image"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/paulmach/orb"
@@ -17,29 +18,51 @@ import (
 	"github.com/tilescout/tilescout/geo/geotiff"
 )
 
-// gdal runs a program of GDAL.
-func gdal(t *testing.T, name string, args ...string) {
-	t.Helper()
-	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
+// warped is a picture that GDAL makes: pixel-interleaved bands, the last one alpha.
+type warped struct {
+	Path   string     `json:"path"`
+	Out    string     `json:"out"`
+	Box    [4]float64 `json:"box"`
+	Width  int        `json:"width"`
+	Height int        `json:"height"`
+	Method string     `json:"method"`
+	RGB    bool       `json:"rgb"` // the first three bands only
+
+	pix   []byte
+	bands int // bytes of a pixel
 }
 
-// warp is gdalwarp's picture of a box as pixel-interleaved bands, the last one alpha.
-func warp(t *testing.T, path string, b orb.Bound, width, height int, method string) (pix []byte, bands int) {
+func warpJob(path string, b orb.Bound, width, height int, method string) *warped {
+	return &warped{Path: path, Box: [4]float64{b.Min[0], b.Min[1], b.Max[0], b.Max[1]}, Width: width, Height: height, Method: method}
+}
+
+// warp lets GDAL make all pictures in one process: starting one takes longer than warping.
+func warp(t *testing.T, jobs []*warped) {
 	t.Helper()
-	out := filepath.Join(t.TempDir(), "out.bip")
-	gdal(t, "gdalwarp", "-q", "-overwrite", "-t_srs", "EPSG:3857", "-et", "0", "-r", method, "-dstalpha",
-		"-ts", strconv.Itoa(width), strconv.Itoa(height), "-te", fmt.Sprintf("%.12f", b.Min[0]), fmt.Sprintf("%.12f", b.Min[1]), fmt.Sprintf("%.12f", b.Max[0]), fmt.Sprintf("%.12f", b.Max[1]),
-		"-of", "ENVI", "-co", "INTERLEAVE=BIP", path, out)
-	pix, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
+	python, dir := gdalPython(t), t.TempDir()
+	var in bytes.Buffer
+	encode := json.NewEncoder(&in)
+	for i, j := range jobs {
+		j.Out = filepath.Join(dir, fmt.Sprintf("%d.bip", i))
+		if err := encode.Encode(j); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if len(pix)%(width*height) != 0 {
-		t.Fatalf("gdalwarp wrote %d bytes", len(pix))
+	cmd := exec.Command(python, filepath.Join("testdata", "warp.py"))
+	cmd.Stdin = &in
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("warp: %v\n%s", err, out)
 	}
-	return pix, len(pix) / (width * height)
+	for _, j := range jobs {
+		pix, err := os.ReadFile(j.Out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(pix) == 0 || len(pix)%(j.Width*j.Height) != 0 {
+			t.Fatalf("GDAL wrote %d bytes", len(pix))
+		}
+		j.pix, j.bands = pix, len(pix)/(j.Width*j.Height)
+	}
 }
 
 // inside is the part of a 256-px tile that lies within a box, in whole pixels. GDAL takes the scale of its kernel
@@ -55,88 +78,92 @@ func inside(tile maptile.Tile, b orb.Bound) (bound orb.Bound, width, height int)
 // TestAgainstGDAL renders the reference tiles and their parents beside gdalwarp: the nearest pixel is to be the
 // same one, bilinear to differ by at most 1 on average.
 func TestAgainstGDAL(t *testing.T) {
-	for _, program := range []string{"gdalwarp", "gdal_translate"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("no GDAL to compare with: %v", err)
+	type check struct {
+		f      *geotiff.File
+		file   string
+		tile   maptile.Tile
+		box    orb.Bound
+		method geotiff.Resampling
+		want   *warped
+	}
+	var checks []check
+	var jobs []*warped
+	for _, c := range referenceTiles {
+		f := openData(t, c.file)
+		for _, tile := range []maptile.Tile{c.tile, c.tile.Parent()} {
+			for method, r := range map[string]geotiff.Resampling{"near": geotiff.Nearest, "bilinear": geotiff.Bilinear} {
+				if method == "near" && tile != c.tile {
+					continue // which overview and which of several pixels is a matter of taste there
+				}
+				box, w, h := mercator(tile), 256, 256
+				if method == "bilinear" {
+					box, w, h = inside(tile, f.Info().Mercator)
+				}
+				job := warpJob(dataFile(t, c.file), box, w, h, method)
+				job.RGB = f.Info().AlphaIsInfrared // GDAL trusts the tag
+				jobs = append(jobs, job)
+				checks = append(checks, check{f, c.file, tile, box, r, job})
+			}
 		}
 	}
-	for _, c := range referenceTiles {
-		t.Run(filepath.Base(c.file), func(t *testing.T) {
-			t.Parallel()
-			f := openData(t, c.file)
-			path := dataFile(t, c.file)
-			if f.Info().AlphaIsInfrared { // GDAL trusts the tag
-				rgb := filepath.Join(t.TempDir(), "rgb.vrt")
-				gdal(t, "gdal_translate", "-q", "-of", "VRT", "-b", "1", "-b", "2", "-b", "3", path, rgb)
-				path = rgb
+	warp(t, jobs)
+	for _, c := range checks {
+		t.Run(fmt.Sprintf("%s %v %s", filepath.Base(c.file), c.tile, c.want.Method), func(t *testing.T) {
+			img, err := c.f.Render(context.Background(), c.box, c.want.Width, c.want.Height, c.method)
+			if err != nil {
+				t.Fatal(err)
 			}
-			for _, tile := range []maptile.Tile{c.tile, c.tile.Parent()} {
-				for method, r := range map[string]geotiff.Resampling{"near": geotiff.Nearest, "bilinear": geotiff.Bilinear} {
-					if method == "near" && tile != c.tile {
-						continue // which overview and which of several pixels is a matter of taste there
-					}
-					box, w, h := mercator(tile), 256, 256
-					if method == "bilinear" {
-						box, w, h = inside(tile, f.Info().Mercator)
-					}
-					img, err := f.Render(context.Background(), box, w, h, r)
-					if err != nil {
-						t.Fatal(err)
-					}
-					want, bands := warp(t, path, box, w, h, method)
-					both, onlyOurs, onlyGDAL, differ := 0, 0, 0, 0
-					sum := [3]float64{}
-					for k := range w * h {
-						ours, theirs := img.Pix[4*k+3] > 0, want[bands*(k+1)-1] > 0
-						switch {
-						case ours && !theirs:
-							onlyOurs++
-						case theirs && !ours:
-							onlyGDAL++
-						case ours:
-							both++
-							worst := 0.0
-							for s := range sum {
-								g := want[bands*k+s%(bands-1)]
-								if bands == 2 {
-									g = want[bands*k]
-								}
-								d := math.Abs(float64(img.Pix[4*k+s]) - float64(g))
-								sum[s] += d
-								worst = math.Max(worst, d)
-							}
-							if worst > 2 {
-								differ++
-							}
-						}
-					}
-					if both == 0 {
-						t.Fatalf("%v %s: nothing to compare: %d only ours, %d only GDAL's", tile, method, onlyOurs, onlyGDAL)
-					}
-					mean := math.Max(sum[0], math.Max(sum[1], sum[2])) / float64(both)
-					if testing.Verbose() {
-						t.Logf("%v %s: %d pixels, mean difference %.3f, %d differ by more than 2, coverage +%d -%d", tile, method, both, mean, differ, onlyOurs, onlyGDAL)
-					}
-					if onlyOurs+onlyGDAL > 30+both/500 {
-						t.Errorf("%v %s: coverage differs, %d pixels only ours, %d only GDAL's of %d", tile, method, onlyOurs, onlyGDAL, both)
-					}
-					if method == "near" && differ > both/1000 {
-						t.Errorf("%v near: %d of %d pixels are other ones", tile, differ, both)
-					}
-					if mean > 1 {
-						t.Errorf("%v %s: mean difference %.2f", tile, method, mean)
-					}
-				}
-			}
+			differences(t, img, c.want)
 		})
+	}
+}
+
+// differences holds a picture against GDAL's: the same coverage, nearest the same pixels, else at most 1 on average.
+func differences(t *testing.T, img *image.NRGBA, want *warped) {
+	t.Helper()
+	both, onlyOurs, onlyGDAL, differ := 0, 0, 0, 0
+	sum := [3]float64{}
+	for k := range want.Width * want.Height {
+		ours, theirs := img.Pix[4*k+3] > 0, want.pix[want.bands*(k+1)-1] > 0
+		switch {
+		case ours && !theirs:
+			onlyOurs++
+		case theirs && !ours:
+			onlyGDAL++
+		case ours:
+			both++
+			worst := 0.0
+			for s := range sum {
+				g := want.pix[want.bands*k+min(s, want.bands-2)]
+				d := math.Abs(float64(img.Pix[4*k+s]) - float64(g))
+				sum[s] += d
+				worst = math.Max(worst, d)
+			}
+			if worst > 2 {
+				differ++
+			}
+		}
+	}
+	if both == 0 {
+		t.Fatalf("nothing to compare: %d pixels only ours, %d only GDAL's", onlyOurs, onlyGDAL)
+	}
+	mean := math.Max(sum[0], math.Max(sum[1], sum[2])) / float64(both)
+	if testing.Verbose() {
+		t.Logf("%d pixels, mean difference %.3f, %d differ by more than 2, coverage +%d -%d", both, mean, differ, onlyOurs, onlyGDAL)
+	}
+	if onlyOurs+onlyGDAL > 30+both/500 {
+		t.Errorf("coverage differs, %d pixels only ours, %d only GDAL's of %d", onlyOurs, onlyGDAL, both)
+	}
+	if want.Method == "near" && differ > both/1000 {
+		t.Errorf("%d of %d pixels are other ones", differ, both)
+	}
+	if mean > 1 {
+		t.Errorf("mean difference %.2f", mean)
 	}
 }
 
 // TestWideAgainstGDAL renders samples of 16 bits beside gdalwarp, whose samples are stretched here as the file says.
 func TestWideAgainstGDAL(t *testing.T) {
-	if _, err := exec.LookPath("gdalwarp"); err != nil {
-		t.Skipf("no GDAL to compare with: %v", err)
-	}
 	for _, c := range []struct {
 		file string
 		tile maptile.Tile
@@ -154,8 +181,9 @@ func TestWideAgainstGDAL(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want, bytesPerPixel := warp(t, dataFile(t, c.file), box, 256, 256, "bilinear")
-			bands := bytesPerPixel/2 - 1
+			job := warpJob(dataFile(t, c.file), box, 256, 256, "bilinear")
+			warp(t, []*warped{job})
+			want, bands := job.pix, job.bands/2-1
 			both, onlyOne, sum := 0, 0, 0.0
 			for k := range 256 * 256 {
 				theirs := want[2*k*(bands+1):]

@@ -14,6 +14,8 @@ const (
 	keyRasterType    = 1025
 	keyCitation      = 1026
 	keyGeographicCRS = 2048
+	keyGeoCitation   = 2049
+	keySemiMajor     = 2057
 	keyProjectedCRS  = 3072
 	keyPCSCitation   = 3073
 
@@ -28,10 +30,11 @@ type geoKeys struct {
 	model, raster         int
 	geographic, projected int
 	citation              string
+	semiMajor             float64 // of the ellipsoid, metres; 0 if the keys do not say
 }
 
-// parseGeoKeys reads a GeoKeyDirectory (tag 34735) with its text (tag 34737).
-func parseGeoKeys(dir []uint64, ascii string) (geoKeys, error) {
+// parseGeoKeys reads a GeoKeyDirectory (tag 34735) with its numbers (tag 34736) and its text (tag 34737).
+func parseGeoKeys(dir []uint64, doubles []float64, ascii string) (geoKeys, error) {
 	var k geoKeys
 	if len(dir) < 4 {
 		return k, fmt.Errorf("GeoKey directory of %d values: %w", len(dir), ErrTagValue)
@@ -46,11 +49,17 @@ func parseGeoKeys(dir []uint64, ascii string) (geoKeys, error) {
 	for i := range n {
 		e := dir[4+4*i : 8+4*i]
 		id, location, count, value := e[0], e[1], e[2], e[3]
-		if location == 34737 && (id == keyCitation || id == keyPCSCitation) {
+		if location == 34737 && (id == keyCitation || id == keyPCSCitation || id == keyGeoCitation) {
 			if value > uint64(len(ascii)) || count > uint64(len(ascii))-value {
 				return k, fmt.Errorf("GeoKey %d is outside its text: %w", id, ErrTagValue)
 			}
 			k.citation += strings.TrimRight(ascii[value:value+count], "|\x00") + "\n"
+		}
+		if location == 34736 && id == keySemiMajor {
+			if value >= uint64(len(doubles)) {
+				return k, fmt.Errorf("GeoKey %d is outside its numbers: %w", id, ErrTagValue)
+			}
+			k.semiMajor = doubles[value]
 		}
 		if location != 0 {
 			continue
@@ -77,6 +86,10 @@ func (k geoKeys) crs() (geo.CRS, error) {
 	code := k.projected
 	if k.model == modelGeographic || k.model == 0 && code == 0 {
 		code = k.geographic
+	}
+	// The ellipsoids of the earth differ by less than a kilometre; spheres that stand for it by seven.
+	if a := k.semiMajor; (k.geographic == userDefined || k.projected == userDefined) && a != 0 && !(math.Abs(a-6375000) < 15000) {
+		return geo.CRS{}, fmt.Errorf("its ellipsoid has a radius of %.0f m, the earth 6378137; to see it on a map of the earth, copy it with gdal_translate -a_srs EPSG:4326: %w", a, ErrOtherPlanet)
 	}
 	if code == userDefined || code == 0 {
 		// Web Mercator had no EPSG code for years; its writers used one of these names.
@@ -124,9 +137,11 @@ func transformOf(t *tags, k geoKeys) (Transform, error) {
 		sy := -math.Abs(s[1])
 		g = Transform{p[3] - p[0]*s[0], s[0], 0, p[4] - p[1]*sy, 0, sy}
 	case len(p) > 6:
-		return g, fmt.Errorf("georeferenced by control points only; warp it first with gdalwarp -t_srs EPSG:3857: %w", ErrUnsupported)
+		return g, fmt.Errorf("georeferenced by control points only; warp it first with gdalwarp -t_srs EPSG:3857: %w", ErrControlPoints)
+	case len(t.RPC) > 0:
+		return g, fmt.Errorf("georeferenced by the camera's rational polynomials only; warp it first with gdalwarp -rpc -t_srs EPSG:3857: %w", ErrControlPoints)
 	default:
-		return g, fmt.Errorf("the file says nothing of where it lies: %w", ErrNoCRS)
+		return g, fmt.Errorf("the file says nothing of where it lies; tell it with gdal_translate -a_srs EPSG:CODE -a_ullr WEST NORTH EAST SOUTH: %w", ErrNoCRS)
 	}
 	if k.raster == rasterIsPoint {
 		// The tie point is the centre of its pixel.

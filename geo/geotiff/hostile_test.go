@@ -181,9 +181,9 @@ type tag struct {
 	value   uint32
 }
 
-// ifd writes a file of one directory at offset 8.
+// ifd writes a file of one directory at offset 32; before it, from 8 on, lie bytes that may be pixels.
 func ifd(next uint32, tags ...tag) []byte {
-	b := []byte("II*\x00\x08\x00\x00\x00")
+	b := append([]byte("II*\x00\x20\x00\x00\x00"), make([]byte, 24)...)
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(tags)))
 	for _, g := range tags {
 		b = binary.LittleEndian.AppendUint16(b, g.id)
@@ -218,7 +218,7 @@ func TestLimits(t *testing.T) {
 		{"directory in the header", []byte("II*\x00\x02\x00\x00\x00aaaaaaaaaaaa"), geotiff.ErrTagValue},
 		{"no tags", ifd(0), geotiff.ErrTagCount},
 		{"600 tags", ifd(0, many...), geotiff.ErrTagCount},
-		{"own successor", ifd(8, with(image8(2, 2), strip...)...), geotiff.ErrIFDLoop},
+		{"own successor", ifd(32, with(image8(2, 2), strip...)...), geotiff.ErrIFDLoop},
 		{"duplicate", ifd(0, tag{256, 4, 1, 2}, tag{256, 4, 1, 2}), geotiff.ErrTagDuplicate},
 		{"count 2^32-1 of BYTE", ifd(0, tag{347, 7, 1<<32 - 1, 8}), geotiff.ErrTagValue},
 		{"count 2^32-1 of DOUBLE", ifd(0, tag{33550, 12, 1<<32 - 1, 8}), geotiff.ErrTagValue},
@@ -238,6 +238,9 @@ func TestLimits(t *testing.T) {
 		{"compression 34887", ifd(0, image8(2, 2, with(strip, tag{259, 3, 1, 34887})...)...), geotiff.ErrUnsupported},
 		{"float", ifd(0, image8(2, 2, with(strip, tag{339, 3, 1, 3})...)...), geotiff.ErrUnsupported},
 		{"strip outside", ifd(0, image8(2, 2, tag{273, 4, 1, 1 << 20}, tag{279, 4, 1, 4}, tag{278, 4, 1, 2})...), geotiff.ErrBlockRange},
+		{"strip in the directory", ifd(0, image8(2, 2, tag{273, 4, 1, 40}, tag{279, 4, 1, 4}, tag{278, 4, 1, 2})...), geotiff.ErrBlockRange},
+		{"SubIFD that is its own", ifd(0, with(image8(2, 2), append(strip, tag{330, 4, 1, 32})...)...), geotiff.ErrIFDLoop},
+		{"SubIFD outside", ifd(0, with(image8(2, 2), append(strip, tag{330, 4, 1, 1 << 20})...)...), geotiff.ErrTagValue},
 		{"strip too short", ifd(0, image8(2, 2, tag{273, 4, 1, 8}, tag{279, 4, 1, 3}, tag{278, 4, 1, 2})...), geotiff.ErrBlockSize},
 		{"deflate of garbage", ifd(0, image8(2, 2, with(strip, tag{259, 3, 1, 8})...)...), geotiff.ErrBlockSize},
 		{"JPEG of garbage", ifd(0, image8(2, 2, with(strip, tag{259, 3, 1, 7})...)...), geotiff.ErrJPEGHeader},

@@ -19,7 +19,8 @@ type walker struct {
 	limits Limits
 	order  binary.ByteOrder
 	big    bool
-	used   int64 // bytes of tag values read so far
+	used   int64      // bytes of tag values read so far
+	taken  [][2]int64 // where directories lie, from and to
 }
 
 // directory is one IFD: the tags that we know, values read except for offset arrays. It is a tiff.IFD, so
@@ -28,6 +29,7 @@ type directory struct {
 	offset uint64
 	length int64 // bytes of the directory itself
 	next   uint64
+	depth  int // 0 in the chain of the file, else in another directory
 	fields []tiff.Field
 	arrays map[uint16]array
 }
@@ -106,15 +108,44 @@ func (w *walker) header() (uint64, error) {
 	return 0, ErrNotTIFF
 }
 
-// directories walks the chain of IFDs. SubIFDs (tag 330) are not followed: overviews and masks of a GeoTIFF
-// are in the chain.
+// maxDepth is how deep directories may lie in others (tag 330).
+const maxDepth = 2
+
+// directories walks the chain of IFDs, and then the SubIFDs of the first, where some writers keep its overviews.
 func (w *walker) directories() ([]*directory, error) {
 	next, err := w.header()
 	if err != nil {
 		return nil, err
 	}
-	var out []*directory
 	seen := map[uint64]bool{}
+	out, err := w.chain(next, 0, seen, nil)
+	if err != nil {
+		return nil, err
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("no image directory: %w", ErrNotTIFF)
+	}
+	parents := out[:1]
+	for depth := 1; depth <= maxDepth && len(parents) > 0; depth++ {
+		first := len(out)
+		for _, d := range parents {
+			f, _ := d.GetField(tagSubIFDs).(*field)
+			if f == nil {
+				continue
+			}
+			for i := range f.count {
+				if out, err = w.chain(f.uint(i), depth, seen, out); err != nil {
+					return nil, err
+				}
+			}
+		}
+		parents = out[first:]
+	}
+	return out, nil
+}
+
+// chain appends the directories from an offset on.
+func (w *walker) chain(next uint64, depth int, seen map[uint64]bool, out []*directory) ([]*directory, error) {
 	for next != 0 {
 		if seen[next] {
 			return nil, fmt.Errorf("directory at offset %d: %w", next, ErrIFDLoop)
@@ -127,11 +158,10 @@ func (w *walker) directories() ([]*directory, error) {
 		if err != nil {
 			return nil, fmt.Errorf("directory %d: %w", len(out), err)
 		}
+		d.depth = depth
+		w.taken = append(w.taken, [2]int64{int64(d.offset), int64(d.offset) + d.length})
 		out = append(out, d)
 		next = d.next
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("no image directory: %w", ErrNotTIFF)
 	}
 	return out, nil
 }

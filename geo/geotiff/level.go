@@ -77,6 +77,13 @@ func buildLevels(w *walker, overviews, mask *walker) ([]*level, error) {
 			}
 		}
 	}
+	if main.mask != nil {
+		// An overview that nobody has masked would show what the picture hides.
+		levels = slices.DeleteFunc(levels, func(l *level) bool { return l.mask == nil })
+		for i, l := range levels {
+			l.index, l.mask.index = i, i
+		}
+	}
 	return levels, nil
 }
 
@@ -88,6 +95,9 @@ func readLevels(w *walker) (images, masks []*level, err error) {
 	}
 	for i, d := range dirs {
 		t, err := tagsOf(d)
+		if d.depth > 0 {
+			t.SubfileType |= 1
+		}
 		if err == nil {
 			err = t.check(w.limits)
 		}
@@ -291,6 +301,11 @@ func (l *level) stored(ctx context.Context, k uint64) (at, length int64, err err
 	}
 	if o < 8 || o > uint64(l.w.size) || n > uint64(l.w.size)-o {
 		return 0, 0, fmt.Errorf("%d bytes at %d: %w", n, o, ErrBlockRange)
+	}
+	for _, d := range l.w.taken {
+		if int64(o) < d[1] && d[0] < int64(o+n) {
+			return 0, 0, fmt.Errorf("%d bytes at %d lie in a directory: %w", n, o, ErrBlockRange)
+		}
 	}
 	if n > uint64(l.w.limits.BlockBytes) && !l.split {
 		return 0, 0, fmt.Errorf("%d compressed bytes: %w", n, ErrBlockTooLarge)

@@ -21,6 +21,7 @@ const (
 )
 
 const (
+	tagSubIFDs         = 330
 	tagStripOffsets    = 273
 	tagStripByteCounts = 279
 	tagTileOffsets     = 324
@@ -29,9 +30,9 @@ const (
 
 func kindOf(id uint16) tagKind {
 	switch id {
-	case 254, 256, 257, 258, 259, 262, 266, 277, 278, 284, 317, 320, 322, 323, 338, 339, 34735:
+	case 254, 256, 257, 258, 259, 262, 266, 277, 278, 284, 317, 320, 322, 323, tagSubIFDs, 338, 339, 34735:
 		return kindInts
-	case 33550, 33922, 34264, 34736:
+	case 33550, 33922, 34264, 34736, 50844:
 		return kindDoubles
 	case 34737, 42113:
 		return kindASCII
@@ -73,6 +74,7 @@ type tags struct {
 	GeoKeys        []uint64  `tiff:"field,tag=34735"`
 	GeoDoubles     []float64 `tiff:"field,tag=34736"`
 	GeoASCII       string    `tiff:"field,tag=34737"`
+	RPC            []float64 `tiff:"field,tag=50844"`
 	NoData         string    `tiff:"field,tag=42113"`
 }
 

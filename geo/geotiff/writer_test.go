@@ -28,6 +28,7 @@ type picture struct {
 	rows          int // of a strip; 0 means 7
 	mask          bool
 	overview      bool
+	subIFDs       bool // the overview's directory lies in the picture's
 	nodata        string
 	epsg          int // 0 leaves the georeference out
 	scale         [2]float64
@@ -131,7 +132,16 @@ func (p picture) write(t testing.TB) []byte {
 	if p.big {
 		link = f.Len() - 8
 	}
-	link = f.directory(link, f.image(t, 1), true)
+	tags := f.image(t, 1)
+	if p.subIFDs {
+		f.directory(link, f.image(t, 2), false)
+		at := int(p.order.Uint32(f.Bytes()[link:]))
+		if p.big {
+			at = int(p.order.Uint64(f.Bytes()[link:]))
+		}
+		tags = append(tags, f.longs(330, at))
+	}
+	link = f.directory(link, tags, true)
 	if p.mask {
 		link = f.directory(link, f.maskImage(t, 1), false)
 	}

@@ -120,6 +120,20 @@ func TestPaletteMaskNoDataOverview(t *testing.T) {
 		}
 	}
 
+	for _, big := range []bool{false, true} {
+		f = openPicture(t, picture{width: 40, height: 40, samples: 3, subIFDs: true, big: big})
+		if n := f.Info().Overviews; n != 1 {
+			t.Fatalf("%d overviews, want the one in the SubIFD", n)
+		}
+		img, err := f.Pixels(ctx, 1, image.Rect(0, 0, 20, 20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := img.NRGBAAt(7, 5).R, (picture{width: 40, height: 40}).at(14, 10, 0); got != want {
+			t.Errorf("overview in a SubIFD shows %d, want %d", got, want)
+		}
+	}
+
 	f = openPicture(t, picture{width: 32, height: 16, samples: 1, nodata: "20"})
 	img, err = f.Pixels(ctx, 0, image.Rect(0, 0, 32, 16))
 	if err != nil {
