@@ -42,10 +42,16 @@ func depthPNG(colour, depth byte) bool {
 // headerWebP reads the size of the picture itself. An extended file (VP8X) states the size of its canvas too, and a
 // decoder that trusts it allocates by the other: both must agree.
 func headerWebP(data []byte) (width, height int, err error) {
+	if chunksWebP(data) > maxChunks {
+		return 0, 0, errors.New("too many chunks")
+	}
 	canvas := false
 	for at := uint64(12); at+8 <= uint64(len(data)); {
 		kind, size := string(data[at:at+4]), uint64(binary.LittleEndian.Uint32(data[at+4:]))
-		body := data[at+8 : min(at+8+size, uint64(len(data)))]
+		if size > uint64(len(data))-at-8 {
+			return 0, 0, ErrPictureTruncated
+		}
+		body := data[at+8 : at+8+size]
 		var w, h int
 		switch kind {
 		case "VP8X":
@@ -82,6 +88,18 @@ func headerWebP(data []byte) (width, height int, err error) {
 		return w, h, nil
 	}
 	return 0, 0, errors.New("no picture chunk")
+}
+
+// maxChunks of a WebP: a picture, its alpha, and what cameras and editors add are ten; a decoder notes each of them.
+const maxChunks = 256
+
+// chunksWebP counts chunks, at most one beyond maxChunks.
+func chunksWebP(data []byte) int {
+	n := 0
+	for at := uint64(12); at+8 <= uint64(len(data)) && n <= maxChunks; n++ {
+		at += 8 + (uint64(binary.LittleEndian.Uint32(data[at+4:]))+1)&^1
+	}
+	return n
 }
 
 func uint24(b []byte) uint32 { return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 }

@@ -99,7 +99,7 @@ func header(data []byte) (Shape, error) {
 		return Shape{}, fmt.Errorf("%s: %w", Describe(data), ErrNotPicture)
 	}
 	switch {
-	case errors.Is(err, ErrPictureScans):
+	case errors.Is(err, ErrPictureScans), errors.Is(err, ErrPictureTruncated):
 		return Shape{}, fmt.Errorf("%s: %w", shape.MediaType, err)
 	case err != nil:
 		return Shape{}, fmt.Errorf("%s: %v: %w", shape.MediaType, err, ErrPictureHeader)
