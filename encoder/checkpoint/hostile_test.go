@@ -101,10 +101,10 @@ func TestTruncated(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			raw := w.write(hostile.Model())
 			path := filepath.Join(t.TempDir(), w.name)
-			for i := range 60 {
-				n := len(raw) * i / 60
-				if i > 30 {
-					n = len(raw) - 1 - (i-30)*(i-30)
+			for i := range 30 {
+				n := len(raw) * i / 30
+				if i > 15 {
+					n = len(raw) - 1 - (i-15)*(i-15)
 				}
 				if err := os.WriteFile(path, raw[:n], 0o644); err != nil {
 					t.Fatal(err)
