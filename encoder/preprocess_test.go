@@ -2,6 +2,7 @@ package encoder
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -20,6 +21,7 @@ import (
 	"testing"
 
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/encoder/reference"
 )
 
 // shared finds a file of the shared test data, which lies beside the source tree.
@@ -85,6 +87,7 @@ func TestPillow(t *testing.T) {
 			W, H, Pattern int
 			Source        string `json:"src_sha256"`
 			Shortest      string `json:"sha256"`
+			Rounded       string `json:"sha256_crop_round"`
 			Squash        string `json:"squash_sha256"`
 			Box           string `json:"box_sha256"`
 			Bilinear      string `json:"bilinear_sha256"`
@@ -109,6 +112,7 @@ func TestPillow(t *testing.T) {
 		}
 		ways := []struct{ resize, filter, want string }{
 			{"shortest", "bicubic", c.Shortest}, {"squash", "bicubic", c.Squash}, {"shortest", "box", c.Box}, {"shortest", "bilinear", c.Bilinear},
+			{"shortest-crop", "bicubic", c.Shortest}, {"shortest-crop-round", "bicubic", cmp.Or(c.Rounded, c.Shortest)},
 		}
 		for _, way := range ways {
 			if way.want == "" {
@@ -120,6 +124,13 @@ func TestPillow(t *testing.T) {
 				r.resize(out, &s.pixels, s)
 				if got := sum(out); got != way.want {
 					t.Errorf("sha256 %s, want %s", got, way.want)
+				}
+				plain, err := reference.Resize{Size: 224, Mode: way.resize, Filter: way.filter}.Pixels(m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := sum(plain); got != way.want {
+					t.Errorf("the plain resize: sha256 %s, want %s", got, way.want)
 				}
 			})
 		}

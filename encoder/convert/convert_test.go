@@ -2,6 +2,7 @@ package convert_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"image"
@@ -223,6 +224,12 @@ func TestConvertKeepsWhatIsThere(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "mine")); err != nil {
 		t.Error(err)
 	}
+	failing := convert.Options{Check: func(context.Context, string) error { return errors.New("not as it should be") }}
+	failed := t.TempDir()
+	if _, err := convert.Convert(t.Context(), c, filepath.Join(failed, "out"), failing); err == nil || !strings.Contains(err.Error(), "not as it should be") {
+		t.Errorf("Convert with a failing check: %v", err)
+	}
+	nothingLeft(t, failed)
 	ctx, cancel := contextThatEndsAfter(t, 40)
 	defer cancel()
 	parent := t.TempDir()

@@ -62,12 +62,17 @@ func Folder(ctx context.Context, dir string, o Options) ([]Check, error) {
 		return nil, err
 	}
 	f.pass("files", "manifest, hashes, graphs: as they should be, and both towers run")
-	for _, check := range []func(context.Context) error{f.images, f.dense, f.batches, f.texts, f.preprocessing, f.tokenizer, f.activation, f.int8, f.scale} {
+	for _, check := range []func(context.Context) error{f.images, f.batches, f.texts, f.preprocessing, f.tokenizer, f.activation, f.int8, f.scale} {
 		if err := check(ctx); err != nil {
 			return f.checks, err
 		}
 	}
-	return f.checks, nil
+	// The dense output has a session of its own: one model at a time is in memory.
+	if err := e.Close(); err != nil {
+		return f.checks, err
+	}
+	err = f.dense(ctx)
+	return f.checks, err
 }
 
 // Failed counts the checks that did not pass.
