@@ -143,9 +143,13 @@ func Search(ctx context.Context, enc Encoder, s *Set, labels []Label, o SearchOp
 		}
 		out.Concepts = append(out.Concepts, c)
 		out.Distractors = max(out.Distractors, one.distractors)
+		penalty, err := aligned.penalty(ctx, engine, a.Phrase)
+		if err != nil {
+			return nil, err
+		}
 		list := make([]judged, len(aligned.truth))
 		for k, label := range aligned.truth {
-			list[k] = judged{here[aligned.tiles(k)[0]], label == i}
+			list[k] = judged{corrected(here[aligned.tiles(k)[0]], penalty), label == i}
 		}
 		verdicts = append(verdicts, list)
 	}
@@ -220,6 +224,32 @@ func (m *mosaic) ask(ctx context.Context, e *search.Engine, phrase string) (map[
 		out[t] = float64(p)
 	}
 	return out, nil
+}
+
+// penalty is what the engine takes off the logits of a phrase's scores before its verdict, because of the phrase's
+// prior in the layer. The engine tells it only through the mean of the best three, from which it is found by halving.
+func (m *mosaic) penalty(ctx context.Context, e *search.Engine, phrase string) (float64, error) {
+	const all = 1e-30 // a threshold that lets the best three through, however low
+	a, err := e.Search(ctx, search.Query{Layer: m.id, Prompts: []string{`"` + phrase + `"`}, Threshold: all, Limit: 3})
+	if err != nil {
+		return 0, fmt.Errorf("ask %q: %w", phrase, err)
+	}
+	low, high := 0.0, 1.0
+	for range 40 {
+		middle, mean := (low+high)/2, 0.0
+		for _, match := range a.Matches {
+			mean += corrected(match.Score, middle) / 3
+		}
+		if mean > a.Top3 {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	if high < 1e-6 {
+		return 0, nil
+	}
+	return high, nil
 }
 
 // found is how well one prompt's scenes were found.

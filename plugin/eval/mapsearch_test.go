@@ -2,7 +2,9 @@ package eval
 
 import (
 	"bytes"
+	"context"
 	"math"
+	"sync"
 	"testing"
 
 	"github.com/paulmach/orb/maptile"
@@ -119,7 +121,7 @@ func TestBackgroundIsTheEngines(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			only := &flat{m}
+			only := &flat{mosaic: m, drawn: map[int]tilescout.Picture{}}
 			e, done, err := engineOverFlat(t, enc, only)
 			if err != nil {
 				t.Fatal(err)
@@ -143,6 +145,9 @@ func TestBackgroundIsTheEngines(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if p, err := m.penalty(t.Context(), e, phrase); err != nil || p != 0 {
+					t.Errorf("%s: penalty %v, %v; want none in a layer of %d tiles", phrase, p, err, len(m.images))
+				}
 				for i := range m.images {
 					// The index rounds embeddings to eight bits.
 					if got := theirs[m.tiles(i)[0]]; math.Abs(got-ours[i]) > .02 {
@@ -157,7 +162,7 @@ func TestBackgroundIsTheEngines(t *testing.T) {
 // TestPointing plays the game with the bundled model's dense output on real scenes.
 func TestPointing(t *testing.T) {
 	if testing.Short() {
-		t.Skip("embeds 200 tiles")
+		t.Skip("embeds 100 tiles")
 	}
 	e := bundledModel(t)
 	s, err := OpenSet(t.Context(), sourcetest.Shared(t, "scenes", "rsicd_valid.jsonl"), "")
@@ -174,7 +179,7 @@ func TestPointing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j.thin(120)
+	j.thin(64)
 	aligned, shifted, err := newMosaics(t.Context(), s, j)
 	if err != nil {
 		t.Fatal(err)
@@ -193,8 +198,51 @@ func TestPointing(t *testing.T) {
 	}
 }
 
-// flat is a mosaic of one zoom: no parent takes part in its scores.
-type flat struct{ *mosaic }
+// flat is a mosaic of one zoom: no parent takes part in its scores. A scene that is laid several times is drawn once.
+type flat struct {
+	*mosaic
+	mu    sync.Mutex // guards drawn
+	drawn map[int]tilescout.Picture
+}
+
+func (f *flat) Tile(ctx context.Context, t maptile.Tile) (tilescout.Picture, error) {
+	i := int(t.Y-mosaicY)*f.side + int(t.X-mosaicX)
+	if i >= len(f.scenes) {
+		return f.mosaic.Tile(ctx, t)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p, ok := f.drawn[f.scenes[i]]; ok {
+		return p, nil
+	}
+	p, err := f.mosaic.Tile(ctx, t)
+	f.drawn[f.scenes[i]] = p
+	return p, err
+}
+
+// remembering embeds each picture once.
+type remembering struct {
+	encodertest.Fake
+	mu   sync.Mutex // guards rows
+	rows map[string][]float32
+}
+
+func (r *remembering) Images(ctx context.Context, pics []tilescout.Picture, p encoder.Priority) ([][]float32, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([][]float32, len(pics))
+	for i, pic := range pics {
+		if r.rows[string(pic.Data)] == nil {
+			row, err := r.Fake.Images(ctx, []tilescout.Picture{pic}, p)
+			if err != nil {
+				return nil, err
+			}
+			r.rows[string(pic.Data)] = row[0]
+		}
+		out[i] = r.rows[string(pic.Data)]
+	}
+	return out, nil
+}
 
 func (f *flat) pictures(t *testing.T) pictures {
 	return pictures{
@@ -220,4 +268,53 @@ func engineOverFlat(t *testing.T, enc Encoder, f *flat) (*search.Engine, func(),
 		return nil, nil, err
 	}
 	return e, func() { e.Close(); store.Close() }, nil
+}
+
+// TestPenalty: in a layer of 500 tiles and more the engine's verdict is corrected by the prior, here as there.
+func TestPenalty(t *testing.T) {
+	s := colours(t, 2, "red", "green", "blue", "grey")
+	j, err := join(s, labels(t, "red,green,blue,grey"), false, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for len(j.scenes) < 520 { // most of it red
+		j.scenes, j.truth = append(j.scenes, j.scenes[len(j.scenes)%2+6]), append(j.truth, j.truth[len(j.truth)%2+6])
+	}
+	m, _, err := newMosaics(t.Context(), s, j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enc := &remembering{rows: map[string][]float32{}}
+	f := &flat{mosaic: m, drawn: map[int]tilescout.Picture{}}
+	e, done, err := engineOverFlat(t, enc, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	b, err := newBackground(t.Context(), enc, enc.Model())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := embed(t.Context(), enc, f.pictures(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	corrections := 0
+	for _, phrase := range []string{"red", "green", "blue", "grey"} {
+		a, err := embedPhrases(t.Context(), enc, []string{phrase}, enc.Model().Templates)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, want := b.scores(rows, b.logits(rows), a[0])
+		got, err := m.penalty(t.Context(), e, phrase)
+		if err != nil || math.Abs(got-want) > .05 {
+			t.Errorf("%s: penalty %.3f, %v; the formula says %.3f", phrase, got, err, want)
+		}
+		if want > 0 {
+			corrections++
+		}
+	}
+	if corrections == 0 {
+		t.Error("no phrase was corrected: the test shows nothing")
+	}
 }
