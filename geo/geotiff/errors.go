@@ -19,6 +19,7 @@ var (
 	ErrJPEGHeader    = reject.New("tiff", "ErrJPEGHeader", "a JPEG tile or strip does not fit the image")
 	ErrControlPoints = reject.New("tiff", "ErrControlPoints", "the pixels are not on a grid of the map")
 	ErrOtherPlanet   = reject.New("tiff", "ErrOtherPlanet", "the file does not lie on the earth")
+	ErrNoOverviews   = reject.New("tiff", "ErrNoOverviews", "too much of the file would have to be decoded for one picture")
 	ErrNoCRS         = reject.New("tiff", "ErrNoCRS", "no coordinate reference system")
 )
 
@@ -29,6 +30,7 @@ type Limits struct {
 	TagBytes   int64 // bytes of all tag values held in memory; default 64 MiB
 	BlockSide  int   // width and height of a tile, pixels; default 8192. A strip may be as wide as the image
 	BlockBytes int64 // bytes of a tile or strip, compressed or decoded; default 64 MiB
+	Render     int64 // bytes of the decoded blocks that one picture may need; default 512 MiB
 }
 
 const (
@@ -62,4 +64,8 @@ func (l *Limits) setDefaults() {
 		l.BlockBytes = 64 << 20
 	}
 	l.BlockBytes = min(l.BlockBytes, 256<<20)
+	if l.Render <= 0 {
+		l.Render = 512 << 20
+	}
+	l.Render = min(l.Render, 16<<30)
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/geo/geotiff"
+	"github.com/tilescout/tilescout/geo/geotiff/hostile"
 )
 
 // use does with a file what a server would: open it, read pixels of each level, render it. It fails the test if
@@ -288,6 +289,42 @@ func TestDeflateBomb(t *testing.T) {
 	}
 	if n := after.TotalAlloc - before.TotalAlloc; n > 16<<20 {
 		t.Errorf("%d MiB allocated", n>>20)
+	}
+}
+
+// TestHostileFiles: every file of the corpus opens, or is refused with a kind and in one line, within the bounds of
+// memory. How long that takes is measured by cmd/hostile, which has a machine to itself.
+func TestHostileFiles(t *testing.T) {
+	n, refused := 0, 0
+	for name, data := range hostile.Files() {
+		n++
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		start := time.Now()
+		err := use(t, data)
+		took := time.Since(start)
+		runtime.ReadMemStats(&after)
+		if err != nil {
+			refused++
+			if strings.ContainsAny(err.Error(), "\n\x00") || len(err.Error()) > 400 {
+				t.Errorf("%s: the error is no clear line: %.300q", name, err)
+			}
+		}
+		// 4 × the 64 MiB that a block may be declared to have, for each of the handful of pictures that use asks for.
+		if grown := after.TotalAlloc - before.TotalAlloc; grown > 1<<30 {
+			t.Errorf("%s: %d MiB allocated", name, grown>>20)
+		}
+		if testing.Verbose() {
+			t.Logf("%-45s %8d bytes %7v %7d KiB %.110v", name, len(data), took.Round(time.Millisecond), (after.TotalAlloc-before.TotalAlloc)>>10, err)
+		}
+	}
+	if n < 150 || refused < n/2 {
+		t.Errorf("%d files, %d of them refused; want at least 150 and most of them", n, refused)
+	}
+	for _, bigEndian := range []bool{false, true} {
+		if err := use(t, hostile.Good(bigEndian)); err != nil {
+			t.Errorf("the good one: %v", err)
+		}
 	}
 }
 

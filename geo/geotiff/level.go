@@ -264,6 +264,19 @@ func (l *level) rows(j int) int {
 	return min(l.blockH, l.height-j*l.blockH)
 }
 
+// written tells whether some plane of a block that is looked at was ever written.
+func (l *level) written(ctx context.Context, i, j int) (bool, error) {
+	for p := range l.planes {
+		if l.planes > 1 && !l.needs(p) {
+			continue
+		}
+		if _, n, err := l.extent(ctx, i, j, p); err != nil || n > 0 {
+			return n > 0, err
+		}
+	}
+	return false, nil
+}
+
 // extent returns where the stored bytes of a block lie; a length of 0 is a block that was never written.
 func (l *level) extent(ctx context.Context, i, j, plane int) (at, length int64, err error) {
 	if l.split {
@@ -313,11 +326,12 @@ func (l *level) stored(ctx context.Context, k uint64) (at, length int64, err err
 	return int64(o), int64(n), nil
 }
 
-// lazyArray is an offset array that is read when first asked for, if it is small, and element by element if not.
+// lazyArray is an offset array that is read when first asked for: whole if it is small, else a piece of it at a time.
 type lazyArray struct {
 	array
-	mu   sync.Mutex
-	held []byte // guarded by mu
+	mu    sync.Mutex
+	held  []byte // guarded by mu
+	first uint64 // guarded by mu: element that held begins with
 }
 
 const residentArray = 1 << 20 // bytes
@@ -329,22 +343,21 @@ func (a *lazyArray) get(ctx context.Context, w *walker, k uint64) (uint64, error
 	if a.data != nil {
 		return uintOf(a.data[int64(k)*a.width:], int(a.width), w.order), nil
 	}
-	size := int64(a.count) * a.width
-	if size > residentArray {
-		var b [8]byte
-		if err := w.readAtContext(ctx, b[:a.width], a.at+int64(k)*a.width); err != nil {
-			return 0, err
-		}
-		return uintOf(b[:], int(a.width), w.order), nil
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.held == nil {
-		b := make([]byte, size)
-		if err := w.readAtContext(ctx, b, a.at); err != nil {
+	width := uint64(a.width)
+	if k < a.first || k-a.first >= uint64(len(a.held))/width {
+		first, n := uint64(0), a.count
+		if a.count*width > residentArray {
+			const piece = 8 << 10 // elements
+			first = k / piece * piece
+			n = min(piece, a.count-first)
+		}
+		b := make([]byte, n*width)
+		if err := w.readAtContext(ctx, b, a.at+int64(first*width)); err != nil {
 			return 0, err
 		}
-		a.held = b
+		a.held, a.first = b, first
 	}
-	return uintOf(a.held[int64(k)*a.width:], int(a.width), w.order), nil
+	return uintOf(a.held[(k-a.first)*width:], int(a.width), w.order), nil
 }

@@ -42,7 +42,7 @@ func (f *File) Render(ctx context.Context, bound orb.Bound, width, height int, r
 	// A file may reach over the 180° meridian, or count its longitudes from 0 to 360.
 	for turn := -1; turn <= 1; turn++ {
 		v := &view{
-			f: f, out: out, resampling: r, x0: bound.Min[0] + float64(turn)*2*geo.Half, y0: bound.Max[1],
+			f: f, out: out, resampling: r, left: f.levels[0].w.limits.Render, x0: bound.Min[0] + float64(turn)*2*geo.Half, y0: bound.Max[1],
 			dx: (bound.Max[0] - bound.Min[0]) / float64(width), dy: (bound.Min[1] - bound.Max[1]) / float64(height),
 		}
 		rect := v.cover(f.info.Mercator)
@@ -65,6 +65,7 @@ type view struct {
 	x0, y0, dx, dy float64 // EPSG:3857 of the picture's corner and of one pixel; dy is negative
 	level          *level
 	grid           grid
+	left           int64      // bytes of blocks that may still be decoded
 	toGrid         [2]float64 // pixels of the grid per pixel of the full resolution
 	fx, fy         float64    // pixels of the grid under one of the picture, at least 1
 }
@@ -168,7 +169,7 @@ func kernelScale(f float64) float64 {
 }
 
 // draw fills a rectangle of the picture, in pieces if it needs more of the source than may be held.
-func (v *view) draw(ctx context.Context, rect image.Rectangle) error {
+func (v *view) draw(ctx context.Context, rect image.Rectangle) (err error) {
 	if rect.Empty() {
 		return nil
 	}
@@ -193,6 +194,9 @@ func (v *view) draw(ctx context.Context, rect image.Rectangle) error {
 			return err
 		}
 		return v.draw(ctx, b)
+	}
+	if v.left, err = v.f.spend(ctx, v.level, v.grid, need, v.left); err != nil {
+		return err
 	}
 	release, err := v.f.reserve(ctx, v.level, need)
 	if err != nil {

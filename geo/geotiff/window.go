@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"math"
 )
 
 // window is a rectangle of a grid as NRGBA.
@@ -15,6 +16,47 @@ type window struct {
 	empty  bool // nothing but pixels that were never written
 }
 
+// blockOverhead stands for what a block costs besides its pixels: looking it up, reading, a decoder's start.
+const blockOverhead = 16 << 10
+
+// spend takes the cost of a window's blocks, those that were ever written, off what is left. A file without overviews
+// would have to be decoded whole for one small picture, again and again.
+func (f *File) spend(ctx context.Context, l *level, g grid, r image.Rectangle, left int64) (int64, error) {
+	cost := 4*int64(l.blockW)*int64(l.blockH) + blockOverhead
+	i0, i1, j0, j1 := l.span(g, r)
+	skipX, skipY := max(1, g.kx/l.blockW), max(1, g.ky/l.blockH) // a stride longer than blocks leaves some out
+	if int64((i1-i0)/skipX+1)*int64((j1-j0)/skipY+1) <= left/cost {
+		return left - int64((i1-i0)/skipX+1)*int64((j1-j0)/skipY+1)*cost, nil
+	}
+	for j := j0; j <= j1; j += skipY {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		for i := i0; i <= i1; i += skipX {
+			ok, err := l.written(ctx, i, j)
+			if err != nil {
+				return 0, fmt.Errorf("geotiff: %w", err)
+			}
+			if ok {
+				left -= cost
+			}
+			if left < 0 {
+				return 0, fmt.Errorf("geotiff: more than %d MiB; make overviews with gdaladdo FILE: %w", l.w.limits.Render>>20, ErrNoOverviews)
+			}
+		}
+	}
+	return left, nil
+}
+
+// at is the row or column of the level that row or column u of a grid with stride k looks at: the middle one.
+func at(u, k, size int) int { return min(u*k+k/2, size-1) }
+
+// span returns the first and last blocks, across and down, of a rectangle of the grid.
+func (l *level) span(g grid, r image.Rectangle) (i0, i1, j0, j1 int) {
+	return at(r.Min.X, g.kx, l.width) / l.blockW, at(r.Max.X-1, g.kx, l.width) / l.blockW,
+		at(r.Min.Y, g.ky, l.height) / l.blockH, at(r.Max.Y-1, g.ky, l.height) / l.blockH
+}
+
 // window assembles a rectangle, which lies inside the grid, from blocks. A window inside one block is that
 // block's memory: it must not be written to.
 func (f *File) window(ctx context.Context, l *level, g grid, r image.Rectangle) (*window, error) {
@@ -22,10 +64,7 @@ func (f *File) window(ctx context.Context, l *level, g grid, r image.Rectangle) 
 	if r.Empty() {
 		return w, nil
 	}
-	// Positions of the first and last row and column in the level; a stride looks at the middle of its pixels.
-	at := func(u, k, size int) int { return min(u*k+k/2, size-1) }
-	i0, i1 := at(r.Min.X, g.kx, l.width)/l.blockW, at(r.Max.X-1, g.kx, l.width)/l.blockW
-	j0, j1 := at(r.Min.Y, g.ky, l.height)/l.blockH, at(r.Max.Y-1, g.ky, l.height)/l.blockH
+	i0, i1, j0, j1 := l.span(g, r)
 	v := r.Min.Y
 	for j := j0; j <= j1; j++ {
 		vEnd := v
@@ -46,6 +85,12 @@ func (f *File) window(ctx context.Context, l *level, g grid, r image.Rectangle) 
 			}
 			if err := ctx.Err(); err != nil {
 				return nil, err
+			}
+			if ok, err := l.written(ctx, i, j); err != nil {
+				return nil, fmt.Errorf("geotiff: level %d, block %d,%d: %w", l.index, i, j, err)
+			} else if !ok {
+				w.opaque, u = false, uEnd
+				continue
 			}
 			b, err := f.block(ctx, l, false, i, j)
 			if err != nil {
@@ -83,4 +128,30 @@ func (f *File) window(ctx context.Context, l *level, g grid, r image.Rectangle) 
 		v = vEnd
 	}
 	return w, nil
+}
+
+// Coarsest is the largest pixel, in EPSG:3857 metres, of which a picture of size a side can be drawn everywhere within
+// Limits.Render; +Inf if the whole file can be drawn as one picture. A large file without overviews cannot.
+func (f *File) Coarsest(size int) float64 {
+	full, l := f.levels[0], f.levels[0]
+	for _, o := range f.levels[1:] {
+		if o.width <= l.width {
+			l = o
+		}
+	}
+	cost := 4*float64(l.blockW)*float64(l.blockH) + blockOverhead
+	most := float64(l.w.limits.Render) / cost
+	if float64(l.across)*float64(l.down) <= most {
+		return math.Inf(1)
+	}
+	metres := f.info.MetersPerPixel * float64(full.width) / float64(l.width)
+	n := 1.0 // pixels of the level under one of the picture
+	blocks := func(n float64) float64 {
+		side := float64(size) * n
+		return math.Min(float64(l.across), side/float64(l.blockW)+2) * math.Min(float64(l.down), side/float64(l.blockH)+2)
+	}
+	for n < 1<<30 && blocks(2*n) <= most {
+		n *= 2
+	}
+	return metres * n
 }

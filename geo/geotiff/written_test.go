@@ -277,9 +277,9 @@ func TestRenderRefuses(t *testing.T) {
 	if _, err := f.Render(context.Background(), b, 8, 8, geotiff.Bilinear); !errors.Is(err, geotiff.ErrNoCRS) {
 		t.Errorf("Render without CRS: error %v, want ErrNoCRS", err)
 	}
-	f = openPicture(t, picture{width: 16, height: 16, samples: 3, epsg: 2056})
-	if _, err := f.Render(context.Background(), b, 8, 8, geotiff.Bilinear); !errors.Is(err, tilescout.ErrBadInput) || !strings.Contains(err.Error(), "EPSG:2056") {
-		t.Errorf("Render in EPSG:2056: error %v", err)
+	f = openPicture(t, picture{width: 16, height: 16, samples: 3, epsg: 5514})
+	if _, err := f.Render(context.Background(), b, 8, 8, geotiff.Bilinear); !errors.Is(err, tilescout.ErrBadInput) || !strings.Contains(err.Error(), "EPSG:5514") {
+		t.Errorf("Render in EPSG:5514: error %v", err)
 	}
 }
 
@@ -354,5 +354,35 @@ func BenchmarkRender(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tiles/s")
 		})
+	}
+}
+
+// TestLargeWithoutOverviews: a small picture of all of a large file is refused at once, and Coarsest says which is not.
+func TestLargeWithoutOverviews(t *testing.T) {
+	b := picture{width: 640, height: 640, samples: 3, epsg: 3857, compression: 8, tile: 16}.write(t)
+	open := func(render int64) *geotiff.File {
+		f, err := geotiff.Open(bytes.NewReader(b), int64(len(b)), geotiff.Options{Limits: geotiff.Limits{Render: render}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	if c := open(0).Coarsest(64); !math.IsInf(c, 1) {
+		t.Errorf("Coarsest = %v, want +Inf: the file is small", c)
+	}
+	f := open(2 << 20) // about 120 blocks of 1600
+	if _, err := f.Render(context.Background(), f.Info().Mercator, 64, 64, geotiff.Bilinear); !errors.Is(err, geotiff.ErrNoOverviews) || !strings.Contains(err.Error(), "gdaladdo") {
+		t.Errorf("Render of the whole file: error %v, want ErrNoOverviews", err)
+	}
+	c := f.Coarsest(64)
+	if !(c >= f.Info().MetersPerPixel && c < 100*f.Info().MetersPerPixel) {
+		t.Fatalf("Coarsest = %v, a pixel has %v m", c, f.Info().MetersPerPixel)
+	}
+	m := f.Info().Mercator
+	for i := range 8 {
+		x, y := m.Min[0]+(m.Max[0]-m.Min[0])*float64(i)/8, m.Min[1]+(m.Max[1]-m.Min[1])*float64(i)/8
+		if _, err := f.Render(context.Background(), orb.Bound{Min: orb.Point{x, y}, Max: orb.Point{x + 64*c, y + 64*c}}, 64, 64, geotiff.Bilinear); err != nil {
+			t.Errorf("Render with pixels of %v m: %v", c, err)
+		}
 	}
 }

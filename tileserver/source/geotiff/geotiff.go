@@ -112,7 +112,11 @@ func newSource(r *raster, name string, info tilescout.LayerInfo, o Options) *Sou
 	}
 	s.info.Bound = layerBound(in.Bound)
 	if s.info.MaxZoom == 0 {
-		s.info.MinZoom, s.info.MaxZoom = 0, nativeZoom(in)
+		s.info.MaxZoom = nativeZoom(in)
+		// Zooms of which a tile would need too much of a file without overviews are none of the layer's.
+		if c := r.file.Coarsest(256); !math.IsInf(c, 1) {
+			s.info.MinZoom = min(s.info.MaxZoom, maptile.Zoom(max(0, math.Ceil(math.Log2(2*geo.Half/256/c)))))
+		}
 	}
 	o.describe(&s.info, r.sum)
 	return s
