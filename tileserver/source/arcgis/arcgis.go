@@ -85,6 +85,13 @@ var serverPath = regexp.MustCompile(`(?i)/(MapServer|ImageServer)/?$`)
 // Is tells whether an address looks like that of a service.
 func Is(u *url.URL) bool { return serverPath.MatchString(u.Path) }
 
+// Description returns the address of a service's description.
+func Description(u *url.URL) string {
+	trimmed := *u
+	trimmed.Path, trimmed.RawPath = strings.TrimSuffix(u.Path, "/"), ""
+	return upstream.With(&trimmed, "f", "json")
+}
+
 // Open fetches the description and opens the cache. ErrBadInput: there is no cache, or none that can be used.
 // ErrUpstream: the server failed.
 func Open(ctx context.Context, spec source.Spec, o upstream.Options) (*pyramid.Source, error) {
@@ -95,7 +102,7 @@ func Open(ctx context.Context, spec source.Spec, o upstream.Options) (*pyramid.S
 	if err != nil {
 		return nil, err
 	}
-	d, err := client.Document(ctx, upstream.With(address.URL, "f", "json"))
+	d, err := client.Document(ctx, Description(address.URL))
 	if err != nil {
 		return nil, fmt.Errorf("layer %s: ArcGIS service: %w", spec.ID, err)
 	}
