@@ -10,6 +10,7 @@ PYTHON  ?= python3
 LDFLAGS := -s -w -X main.version=$(VERSION)
 KILLS   ?= 1000
 FUZZ    ?= 10s
+PEERS   ?= $(CURDIR)/bin/peers
 
 .PHONY: demo build web runtime test test-go test-web test-browser test-training lint bench fuzz-short kills clean
 
@@ -86,7 +87,8 @@ faults: build
 	TILESCOUT_FAULTS=1 TILESCOUT_ONNXRUNTIME=$(CURDIR)/bin/lib $(GO) test -count=1 -timeout 15m -v -run 'Faults|TestHerd|TestNothingLeaks' ./cmd/tilescout
 
 load: build
-	TILESCOUT_LOAD=1 PYTHON=$(PYTHON) $(GO) test -count=1 -timeout 15m -v -run 'TestLoad' ./cmd/tilescout
+	PYTHON=$(PYTHON) GO=$(GO) sh .ci/peers $(PEERS)
+	TILESCOUT_LOAD=1 TILESCOUT_PEERS=$(PEERS) $(GO) test -count=1 -timeout 15m -v -run 'TestLoad' ./cmd/tilescout
 
 # --- release -----------------------------------------------------------------------------------------------
 # An archive for this system with its list of parts and checksums in dist/; the check builds it in two folders.

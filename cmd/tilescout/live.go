@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -278,7 +279,7 @@ func closeAll(sources []source.Source) {
 
 // stampOf changes when a file, or a folder of files, does; remote sources have none.
 func stampOf(path string) string {
-	if config.IsURL(path) {
+	if path = strings.TrimPrefix(path, "file://"); config.IsURL(path) {
 		return ""
 	}
 	one := func(path string) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/gorilla/mux"
 	"github.com/paulmach/orb/maptile"
@@ -62,7 +63,7 @@ func (p *parts) options(cfg config.Config) (tileserver.Options, error) {
 		o.Keys = append(o.Keys, key)
 	}
 	for i, s := range p.sources {
-		o.Layers = append(o.Layers, tileserver.Layer{Tiles: s, Remote: config.IsURL(cfg.Layers[i].Source)})
+		o.Layers = append(o.Layers, tileserver.Layer{Tiles: s, Remote: config.IsURL(strings.TrimPrefix(cfg.Layers[i].Source, "file://"))})
 	}
 	if p.engine != nil {
 		for _, saved := range savedSearches(cfg) {
