@@ -24,6 +24,7 @@ const (
 
 const (
 	maxOutput = 8192     // pixels a side of a rendered picture
+	maxKernel = 32       // pixels of the grid
 	maxWindow = 16 << 20 // source pixels that one piece of a picture may need
 )
 
@@ -133,7 +134,8 @@ func (v *view) chooseLevel(rect image.Rectangle) {
 	kx, ky := stride(fx, v.level.width), stride(fy, v.level.height)
 	v.grid = newGrid(v.level, kx, ky)
 	v.toGrid = [2]float64{toLevel[0] / float64(kx), toLevel[1] / float64(ky)}
-	v.fx, v.fy = kernelScale(fx/float64(kx)), kernelScale(fy/float64(ky))
+	// Strides leave 16 at most, but where the whole level is less than a pixel. A wider kernel would mix the same pixels.
+	v.fx, v.fy = min(maxKernel, kernelScale(fx/float64(kx))), min(maxKernel, kernelScale(fy/float64(ky)))
 }
 
 // stride is how many pixels to go ahead so that 8 to 16 of them are mixed into one of the picture.

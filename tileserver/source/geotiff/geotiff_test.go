@@ -17,6 +17,7 @@ import (
 	"github.com/paulmach/orb/maptile"
 
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/geo/geotiff/hostile"
 	"github.com/tilescout/tilescout/tileserver/source"
 	"github.com/tilescout/tilescout/tileserver/source/geotiff"
 	"github.com/tilescout/tilescout/tileserver/source/sourcetest"
@@ -278,5 +279,43 @@ func BenchmarkTile(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tiles/s")
 		})
+	}
+}
+
+// TestHostileFiles opens the corpus of damaged and lying TIFFs as layers and asks for a tile of each zoom that is.
+func TestHostileFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "hostile.tif")
+	served := 0
+	for name, data := range hostile.Files() {
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		err := func() error {
+			s, err := geotiff.Open(context.Background(), path, tilescout.LayerInfo{ID: "test"})
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			info := s.Info()
+			for z := info.MinZoom; z <= info.MaxZoom; z++ {
+				_, err := s.Tile(context.Background(), maptile.At(info.Bound.Center(), z))
+				if err != nil && !errors.Is(err, tilescout.ErrNotFound) {
+					return err
+				}
+			}
+			served++
+			return nil
+		}()
+		if err != nil && !errors.Is(err, tilescout.ErrBadInput) {
+			t.Errorf("%s: %v, want a tile or ErrBadInput", name, err)
+		}
+		if testing.Verbose() {
+			t.Logf("%-45s %7v %.110v", name, time.Since(start).Round(time.Millisecond), err)
+		}
+	}
+	if served == 0 {
+		t.Error("none was served, not even those that only look strange")
 	}
 }
