@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -269,6 +270,31 @@ func TestContractHoldsForAnswers(t *testing.T) {
 				t.Errorf("%s %s is in the document and was not asked here", m, p)
 			}
 		}
+	}
+}
+
+// TestMetricsAreDocumented: every family that the server shows has its row in docs/operations.md.
+func TestMetricsAreDocumented(t *testing.T) {
+	web := httptest.NewServer(contractServer(t, "").Handler())
+	defer web.Close()
+	docs, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	getBytes(t, web.URL+"/tiles/city/5/17/10.png")
+	n := 0
+	for line := range strings.Lines(string(getBytes(t, web.URL+"/metrics"))) {
+		name, ok := strings.CutPrefix(line, "# TYPE tilescout_")
+		if !ok {
+			continue
+		}
+		n++
+		if name = "tilescout_" + strings.Fields(name)[0]; !bytes.Contains(docs, []byte("`"+name+"`")) {
+			t.Errorf("%s has no row", name)
+		}
+	}
+	if n < 25 {
+		t.Errorf("%d families were looked at", n)
 	}
 }
 
