@@ -151,7 +151,6 @@ func (s *site) load(ctx context.Context, l *layer, k tileKey, ifNoneMatch string
 		return a, err
 	}
 	if errors.Is(err, tilescout.ErrBadInput) { // in the file, not in the request
-		s.metrics.refused(err)
 		err = fmt.Errorf("%w: %s", tilescout.ErrUpstream, err.Error())
 	}
 	if err != nil {

@@ -13,6 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/mux"
+	"github.com/paulmach/orb/maptile"
+
+	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/internal/problem"
+	"github.com/tilescout/tilescout/internal/reject"
 	"github.com/tilescout/tilescout/tileserver"
 )
 
@@ -208,4 +214,28 @@ func header(answer, name string) string {
 		}
 	}
 	return ""
+}
+
+// TestRefusedInputIsCounted: a tile that its source refuses, and an upload that a route refuses, count once each.
+func TestRefusedInputIsCounted(t *testing.T) {
+	kind := reject.New("tiff", "ErrBlockSize", "a block does not decode to its size")
+	broken := city()
+	broken.make = func(maptile.Tile) (tilescout.Picture, error) {
+		return tilescout.Picture{}, fmt.Errorf("block 7: %w", kind)
+	}
+	_, base := start(t, tileserver.Options{
+		Layers: []tileserver.Layer{{Tiles: broken}},
+		Register: []func(*mux.Router){func(r *mux.Router) {
+			r.Handle("/upload", problem.Handler(func(http.ResponseWriter, *http.Request) error { return kind })).Methods("POST").Name("upload")
+		}},
+	})
+	if r := ask(t, "GET", base+"/tiles/city/5/16/10.jpg"); r.StatusCode != 502 {
+		t.Errorf("a tile of a broken file: %d, want 502", r.StatusCode)
+	}
+	if r := ask(t, "POST", base+"/upload"); r.StatusCode != 400 {
+		t.Errorf("an upload: %d, want 400", r.StatusCode)
+	}
+	if want := `tilescout_input_rejected_total{error="ErrBlockSize",format="tiff"} 2`; !bytes.Contains(ask(t, "GET", base+"/metrics").body, []byte(want)) {
+		t.Errorf("no %s", want)
+	}
 }

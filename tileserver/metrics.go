@@ -95,6 +95,7 @@ func (m *metrics) source(l *layer, took time.Duration, err error) {
 	if err == nil || errors.Is(err, tilescout.ErrNotFound) {
 		return
 	}
+	m.refused(err)
 	kind := "other"
 	for _, k := range []struct {
 		err  error

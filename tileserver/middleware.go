@@ -142,6 +142,9 @@ func (s *site) middleware(next http.Handler) http.Handler {
 				w.settle()
 			}
 			took := time.Since(began)
+			if e.tile == "" { // what was wrong with a tile was counted when it was made
+				s.metrics.refused(e.err)
+			}
 			s.metrics.answered(e.route, r.Method, w.code, w.bytes, took)
 			if w.code >= 400 && w.code != http.StatusNotFound || s.sampler.take(e) {
 				s.logRequest(r, w, id, took)

@@ -185,6 +185,9 @@ func TestHotFolder(t *testing.T) {
 	if code := getJSON(t, fmt.Sprintf("%s/tiles/fixed-2/%d/%d/%d.jpg", s.url, mosaicZoom, mosaicX, mosaicY), nil); code != 200 {
 		t.Errorf("a tile of it = %d", code)
 	}
+	if !bytes.Contains(getBytes(t, s.url+"/metrics"), []byte(`tilescout_input_rejected_total{error="`)) {
+		t.Error("the broken file is not counted in tilescout_input_rejected_total")
+	}
 	if err := os.Remove(filepath.Join(dir, "First of all.mbtiles")); err != nil {
 		t.Fatal(err)
 	}
