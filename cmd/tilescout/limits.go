@@ -29,7 +29,7 @@ func limitsOf(l config.Limits) (*budget.Budget, kinds.Options) {
 	}
 	picture := source.Limits{MaxSide: l.Picture.Side, MaxBytes: l.Picture.MB << 20}
 	var o kinds.Options
-	o.XYZ.Limits = picture
+	o.XYZ.Limits, o.XYZ.TotalTimeout = picture, l.Upstream.Timeout
 	o.MBTiles.Limits, o.MBTiles.Connections, o.MBTiles.Deadline = picture, l.Archive.Connections, l.Archive.Deadline
 	o.PMTiles.Limits, o.PMTiles.DirectoryBytes = picture, int64(l.Archive.DirectoryMB)<<20
 	o.GeoTIFF.Deadline = l.Raster.Deadline

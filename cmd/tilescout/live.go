@@ -320,7 +320,7 @@ func needRestart(start, now config.Config) []string {
 		{"limits.admission", start.Limits.Admission == now.Limits.Admission},
 		{"limits.raster", start.Limits.Raster == now.Limits.Raster}, {"limits.picture", start.Limits.Picture == now.Limits.Picture},
 		{"limits.archive", start.Limits.Archive == now.Limits.Archive},
-		{"limits.capabilities", start.Limits.Capabilities == now.Limits.Capabilities},
+		{"limits.upstream", start.Limits.Upstream == now.Limits.Upstream},
 		{"limits.requests", start.Limits.Requests.HeaderTimeout == now.Limits.Requests.HeaderTimeout &&
 			start.Limits.Requests.BodyTimeout == now.Limits.Requests.BodyTimeout && start.Limits.Requests.HeaderKB == now.Limits.Requests.HeaderKB},
 	} {

@@ -17,13 +17,13 @@ type Limits struct {
 	DrainDelay  time.Duration `yaml:"drainDelay" default:"0s" most:"10m"`        // between "not ready" and closing at shutdown
 	MemoryMB    int           `yaml:"memoryMB" default:"-" most:"1048576"`       // decoded pictures and blocks in flight, all formats
 
-	Raster       Raster       `yaml:"raster"`
-	Picture      Picture      `yaml:"picture"`
-	Archive      Archive      `yaml:"archive"`
-	Capabilities Capabilities `yaml:"capabilities"`
-	Requests     Requests     `yaml:"requests"`
-	Rate         Rate         `yaml:"rate"`
-	Admission    Admission    `yaml:"admission"`
+	Raster    Raster    `yaml:"raster"`
+	Picture   Picture   `yaml:"picture"`
+	Archive   Archive   `yaml:"archive"`
+	Upstream  Upstream  `yaml:"upstream"`
+	Requests  Requests  `yaml:"requests"`
+	Rate      Rate      `yaml:"rate"`
+	Admission Admission `yaml:"admission"`
 }
 
 // Raster bounds a GeoTIFF.
@@ -50,10 +50,9 @@ type Archive struct {
 	Deadline    time.Duration `yaml:"deadline" default:"400ms" most:"1m"`   // for one look-up in MBTiles
 }
 
-// Capabilities bounds documents of upstreams: WMTS, WMS, TileJSON.
-type Capabilities struct {
-	MB      int           `yaml:"mb" default:"10" most:"64"`       // unpacked
-	Timeout time.Duration `yaml:"timeout" default:"20s" most:"5m"` // to fetch one
+// Upstream bounds one answer of another server. A document (capabilities, TileJSON) may have 10 MiB, which is fixed.
+type Upstream struct {
+	Timeout time.Duration `yaml:"timeout" default:"20s" most:"5m"` // for a tile or a document, with waiting and retries
 }
 
 // Requests bounds one request.
