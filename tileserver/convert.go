@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	maxSide     = 4096    // pixels a side of a picture that is decoded (SEC reference §2)
+	maxSide     = 4096     // pixels a side of a picture that is decoded (SEC reference §2)
 	maxBytes    = 64 << 20 // bytes of a picture that is decoded; sources hold theirs to less (limits.picture.mb)
 	jpegQuality = 85
 	webpQuality = 82
