@@ -155,7 +155,7 @@ def calibrate(
     best = torch.tensor([v.best for v in views])
     top3 = torch.tensor([v.top3 for v in views])
     present = torch.tensor([v.present for v in views])
-    match, mean3 = threshold(best, present, 0.06), threshold(top3, present, 0.06)
+    match, mean3 = threshold(best, present, 0.05), threshold(top3, present, 0.05)
     weak = min(threshold(best, present, 0.35), match)
     says_match = (best >= match) | (top3 >= mean3)
     seed, f1 = best_threshold(log_p.exp(), truth, columns)
