@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from tilescout_train import data, quantise
 from tilescout_train.errors import DataError
-from tilescout_train.finetune import checkpoint, export, graph, pictures
+from tilescout_train.finetune import card, checkpoint, export, graph, pictures
 from tilescout_train.finetune.towers import Towers, neighbourhood
 
 from .conftest import write_clip
@@ -44,7 +44,7 @@ def test_folder_is_whole(folder, base):
     names = {p.name for p in out.iterdir()}
     assert names == {
         "model.json", "image.onnx", "text.onnx", "vocab.json", "merges.txt", "concepts.json",
-        "golden.json",
+        "golden.json", "README.md",
     }
     model = json.loads((out / "model.json").read_text(encoding="utf-8"))
     assert model["image"]["sha256"] == data.file_digest(out / "image.onnx")
@@ -57,10 +57,28 @@ def test_folder_is_whole(folder, base):
     }
     assert figures["least_cosine"] >= 0.99999
     assert figures["n"] == 12
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert f"“Aerial photograph of {{}}” | {figures['topk'][1]:.3f} [" in card
+    assert "how it was trained is for its author to say" in card
     for name in ("vocab.json", "merges.txt"):
         theirs, mine = ((f / name).read_text(encoding="utf-8") for f in (base / "clip", out))
         same = (json.loads(theirs), json.loads(mine)) if name == "vocab.json" else (theirs, mine)
         assert same[0] == same[1]
+
+
+def test_the_card_tells_how_an_epoch_was_trained(base):
+    from tilescout_train.finetune import train
+
+    from .conftest import tiny
+
+    run = train.train(tiny("told", epochs=1, batch=12), base)
+    text = "\n".join(card.training(run / "epoch-1"))
+    assert "from `clip` for 1 of 1 passes over 24 captioned pictures (rsicd_train)" in text
+    assert "batch 12" in text
+    assert f"`rsicd_train.jsonl` {data.file_digest(base / 'scenes/rsicd_train.jsonl')[:12]}" in text
+    (run / "run.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(DataError, match="run.json: not the description"):
+        card.training(run / "epoch-1")
 
 
 def test_golden_vectors_are_the_checkpoints(folder, base):

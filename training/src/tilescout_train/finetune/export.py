@@ -29,7 +29,7 @@ from .. import text as words
 from ..errors import ConfigError, DataError, ExportError, TrainError
 from ..evaluate import embed_phrases
 from ..export import calibration_block
-from . import checkpoint, evaluate, golden, graph, pictures
+from . import card, checkpoint, evaluate, golden, graph, pictures
 from .captions import Captions
 from .checkpoint import Preprocessing
 from .pictures import Pictures
@@ -247,8 +247,9 @@ def _fill(
         exported.images, exported.texts,
     )
     _write_model(request, folder, model, preprocessing, captions, scale, block)
-    size = sum(p.stat().st_size for p in folder.iterdir())
-    return {**figures, "calibration": behind, "least_cosine": cosine, "bytes": size}
+    figures |= {"calibration": behind, "least_cosine": cosine}
+    card.write(folder, request.checkpoint, request.valid, request.template, figures)
+    return {**figures, "bytes": sum(p.stat().st_size for p in folder.iterdir())}
 
 
 def _figures(
