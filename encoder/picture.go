@@ -11,7 +11,7 @@ func Decode(data []byte) (*image.RGBA, error) {
 		return nil, err
 	}
 	p := &s.pixels
-	m := &image.RGBA{Pix: p.pix[:4*p.w*p.h : 4*p.w*p.h], Stride: 4 * p.w, Rect: image.Rect(0, 0, p.w, p.h)}
+	m := &image.RGBA{Pix: p.pix[: 4*p.w*p.h : 4*p.w*p.h], Stride: 4 * p.w, Rect: image.Rect(0, 0, p.w, p.h)}
 	for i := 3; i < len(m.Pix); i += 4 {
 		m.Pix[i] = 255
 	}

@@ -47,6 +47,10 @@ func child(limit uint64) error {
 		}
 	}
 	debug.SetMemoryLimit(1 << 30)
+	// Documents name hosts; nobody is asked for them.
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		return nil, errors.New("no names are looked up here")
+	}}
 	out := json.NewEncoder(os.Stdout)
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {

@@ -15,6 +15,8 @@ import (
 
 	checkpoints "github.com/tilescout/tilescout/encoder/checkpoint/hostile"
 	onnx "github.com/tilescout/tilescout/encoder/hostile"
+	tiffs "github.com/tilescout/tilescout/geo/geotiff/hostile"
+	pictures "github.com/tilescout/tilescout/tileserver/source/hostile"
 	mbtiles "github.com/tilescout/tilescout/tileserver/source/mbtiles/hostile"
 	pmtiles "github.com/tilescout/tilescout/tileserver/source/pmtiles/hostile"
 	documents "github.com/tilescout/tilescout/tileserver/source/upstream/hostile"
@@ -86,6 +88,8 @@ func generators() map[string]iter.Seq2[string, []byte] {
 		"config":     maps.All(configs()),
 		"checkpoint": checkpoints.Files(),
 		"document":   documents.Files(),
+		"picture":    pictures.Files(),
+		"tiff":       tiffs.Files(),
 	}
 }
 

@@ -71,13 +71,22 @@ func Check(data []byte, l Limits) (Shape, error) {
 	if len(data) > l.MaxBytes {
 		return Shape{}, fmt.Errorf("picture of %d bytes is over the limit of %d: %w", len(data), l.MaxBytes, ErrPictureBytes)
 	}
-	shape, err := header(data)
+	shape, err := Header(data)
 	if err != nil {
 		return Shape{}, err
 	}
 	if shape.Width < 1 || shape.Height < 1 || shape.Width > l.MaxSide || shape.Height > l.MaxSide {
 		return Shape{}, fmt.Errorf("%s of %d × %d pixels is not within 1 to %d a side: %w",
 			shape.MediaType, shape.Width, shape.Height, l.MaxSide, ErrPictureSize)
+	}
+	return shape, nil
+}
+
+// Header is Check without limits of size: those are the caller's business.
+func Header(data []byte) (Shape, error) {
+	shape, err := header(data)
+	if err != nil {
+		return Shape{}, err
 	}
 	if !complete(data, shape.MediaType) {
 		return Shape{}, fmt.Errorf("%s of %d bytes: %w", shape.MediaType, len(data), ErrPictureTruncated)

@@ -82,12 +82,9 @@ func Open(ctx context.Context, path string, info tilescout.LayerInfo, o Options)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if source.Sniff(data) == "" {
-		return nil, fmt.Errorf("picture %s is %s, no PNG, JPEG or WebP: %w", path, source.Describe(data), tilescout.ErrBadInput)
-	}
-	head, _, err := image.DecodeConfig(bytes.NewReader(data))
+	head, err := source.Header(data)
 	if err != nil {
-		return nil, fmt.Errorf("picture %s: %v: %w", path, err, tilescout.ErrBadInput)
+		return nil, fmt.Errorf("picture %s: %w", path, err)
 	}
 	if n := int64(head.Width) * int64(head.Height); n > o.MaxPixels {
 		return nil, fmt.Errorf("picture %s: %d×%d pixels, at most %d million (make a GeoTIFF of it: gdal_translate): %w",
