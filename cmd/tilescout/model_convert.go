@@ -34,7 +34,8 @@ Nothing is downloaded and no code in the checkpoint is run. Either the whole fol
 
 --int8 makes the image tower three and a half times as fast on a CPU with VNNI and a quarter of the size. It is fitted to tiles: name a
 folder of pictures or a source of your own with --calibrate, or it is fitted to the drawn demo scene.`,
-		Example: `  tilescout model convert clip-rsicd --out models/clip-rsicd
+		Example: `  tilescout model convert flax-community/clip-rsicd-v2 --out models/clip-rsicd-v2 --int8   # after model get
+  tilescout model convert clip-rsicd --out models/clip-rsicd
   tilescout model convert RemoteCLIP-ViT-B-32.pt --out models/remoteclip --activation quick_gelu --vocabulary clip-rsicd
   tilescout model convert clip-rsicd --out models/clip-rsicd-int8 --int8 --calibrate ortho.tif
   tilescout search stadium -s ortho.tif --model models/clip-rsicd`,
@@ -83,6 +84,10 @@ func (a *app) convertModel(c *cobra.Command, src string, o convertFlags) error {
 	}
 	o.Dense, o.Threads = graph.DenseMethod(o.dense), a.threads
 	ctx := c.Context()
+	src, err := a.checkpointPath(src)
+	if err != nil {
+		return err
+	}
 	ckpt, err := checkpoint.Open(ctx, src, checkpoint.Options{Activation: o.activation})
 	if errors.Is(err, tilescout.ErrNotFound) {
 		return fmt.Errorf("%w: %w", err, tilescout.ErrBadInput)

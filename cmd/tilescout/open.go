@@ -16,6 +16,7 @@ import (
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/cache/index"
 	"github.com/tilescout/tilescout/encoder"
+	"github.com/tilescout/tilescout/encoder/hub"
 	"github.com/tilescout/tilescout/geo"
 	"github.com/tilescout/tilescout/internal/budget"
 	"github.com/tilescout/tilescout/plugin"
@@ -209,6 +210,10 @@ func (a *app) openEncoder(ctx context.Context, cfg config.Config) (*encoder.Enco
 	dir, err := a.dataDir(cfg.Data)
 	if err != nil {
 		return nil, err
+	}
+	if _, err := os.Stat(cfg.Model); err != nil && hub.IsName(cfg.Model) {
+		return nil, fmt.Errorf("model %s: a checkpoint is made into a model folder first: tilescout model get %s, tilescout model convert %s --out DIR --int8, then --model DIR: %w",
+			cfg.Model, cfg.Model, cfg.Model, tilescout.ErrBadInput)
 	}
 	return encoder.Open(ctx, a.encoderOptions(cfg, dir))
 }
