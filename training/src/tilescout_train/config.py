@@ -67,6 +67,10 @@ class Config:
     blur_probability: float = 0.15
     block_probability: float = 0.15  # JPEG-like 8x8 quantisation
     noise: float = 0.03
+    cast_probability: float = 0.0  # one colour stronger or weaker by up to 30 %
+    haze_probability: float = 0.0  # bright grey over everything, up to 60 %
+    blank_probability: float = 0.0  # a side or corner without picture: white, black or grey
+    label_probability: float = 0.0  # lines and names, as maps draw them over imagery
     evaluate_size: int = 144
     evaluate_every: int = 1
 

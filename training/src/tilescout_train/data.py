@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 from tqdm import tqdm
 
@@ -298,9 +298,84 @@ def photometric(x: Tensor, config: Config, g: torch.Generator) -> Tensor:
     block = torch.nonzero(torch.rand(b, generator=g) < config.block_probability)[:, 0]
     if len(block) and x.shape[-1] % 8 == 0:
         x[block] = block_noise(x[block], g)
+    x = cast_and_haze(x, config.cast_probability, config.haze_probability, g)
     if config.noise:
         x = x + torch.randn(x.shape, generator=g) * _rand((b, 1, 1, 1), g, 0, config.noise) * 255
     return x.clamp(0, 255)
+
+
+def _chosen(n: int, probability: float, g: torch.Generator) -> Tensor:
+    """Row numbers of those that are drawn."""
+    return torch.nonzero(torch.rand(n, generator=g) < probability)[:, 0]
+
+
+def cast_and_haze(x: Tensor, cast: float, haze: float, g: torch.Generator) -> Tensor:
+    """Colour casts of other providers, and the bright veil of haze; x [B, 3, s, s] in 0..255."""
+    if cast and len(rows := _chosen(len(x), cast, g)):
+        x[rows] = x[rows] * _rand((len(rows), 3, 1, 1), g, 0.7, 1.3)
+    if haze and len(rows := _chosen(len(x), haze, g)):
+        x[rows] = torch.lerp(
+            x[rows], _rand((len(rows), 1, 1, 1), g, 170, 240).expand_as(x[rows]),
+            _rand((len(rows), 1, 1, 1), g, 0.1, 0.6),
+        )
+    return x
+
+
+def blank_parts(x: Tensor, probability: float, g: torch.Generator) -> Tensor:
+    """A corner of some pictures is without picture, as at the edge of a mosaic."""
+    s = x.shape[-1]
+    for i in _chosen(len(x), probability, g).tolist():
+        high, wide = (int(v) for v in _rand((2,), g, 0.15, 1.0) * s)
+        if high * wide > s * s // 2:  # never most of it
+            high = max(1, s * s // (2 * wide))
+        top = 0 if torch.rand(1, generator=g) < 0.5 else s - high
+        left = 0 if torch.rand(1, generator=g) < 0.5 else s - wide
+        value = (0.0, 255.0, 128.0)[int(torch.randint(0, 3, (1,), generator=g))]
+        x[i, :, top : top + high, left : left + wide] = value
+    return x
+
+
+def label_sheets(count: int, size: int, seed: int) -> Tensor:
+    """Transparent sheets [count, 4, size, size] (RGB, then opacity 0..1) of what maps draw over
+    imagery: roads as lines, names as rows of letters.
+    """
+    draw = np.random.default_rng(seed)
+    out = torch.zeros(count, 4, size, size)
+    names = (
+        "Main Street", "North Road", "Park", "Old Town", "12", "A40", "Station", "River",
+        "Mill Lane",
+    )
+    inks = ((255, 255, 255), (255, 221, 102), (250, 170, 60), (40, 40, 40), (30, 90, 200))
+    for i in range(count):
+        sheet = Image.new("RGBA", (size, size))
+        pen = ImageDraw.Draw(sheet)
+        for _ in range(int(draw.integers(0, 4))):
+            bends = draw.integers(-size // 4, size + size // 4, (3, 2)).tolist()
+            ink = (*inks[int(draw.integers(len(inks)))], int(draw.integers(130, 256)))
+            pen.line([tuple(p) for p in bends], fill=ink, width=int(draw.integers(2, 7)))
+        for _ in range(int(draw.integers(1, 5))):
+            at = tuple(draw.integers(0, size - 20, 2).tolist())
+            pen.text(
+                at, names[int(draw.integers(len(names)))], fill=(255, 255, 255, 255),
+                stroke_width=1, stroke_fill=(20, 20, 20, 255),
+            )
+        pixels = torch.from_numpy(np.asarray(sheet).copy()).permute(2, 0, 1).float()
+        out[i] = pixels
+        out[i, 3] /= 255
+    return out
+
+
+def lay_labels(x: Tensor, sheets: Tensor, probability: float, g: torch.Generator) -> Tensor:
+    """Lay sheets over some of the pictures x [B, 3, s, s] in 0..255."""
+    rows = _chosen(len(x), probability, g)
+    if not len(rows):
+        return x
+    pick = sheets[torch.randint(0, len(sheets), (len(rows),), generator=g)]
+    pick = F.interpolate(
+        pick, size=x.shape[-1], mode="bilinear", antialias=True, align_corners=False
+    )
+    x[rows] = torch.lerp(x[rows], pick[:, :3], pick[:, 3:])
+    return x
 
 
 def mix(

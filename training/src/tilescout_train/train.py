@@ -66,6 +66,7 @@ class Trainer:
         self.extra = [[tokenizer.encode(s)[0] for s in c] for c in scenes.extra_captions]
         self.real = torch.nonzero(~scenes.painted)[:, 0]
         self.painted = torch.nonzero(scenes.painted)[:, 0]
+        self.sheets = data.label_sheets(256 if config.label_probability else 0, 168, config.seed)
         self.by_group: dict[int, list[int]] = {}
         for i, (group, told) in enumerate(zip(scenes.group.tolist(), self.captions, strict=True)):
             if told:
@@ -185,7 +186,12 @@ class Trainer:
     def step(self, rows: Tensor, size: int, mixing: bool) -> dict[str, float]:
         """One update from the pictures with these row numbers."""
         c, g, s = self.config, self.random, self.scenes
-        x = data.photometric(data.geometric(s.pixels[rows], size, c.crop_area, g), c, g)
+        x = data.geometric(s.pixels[rows], size, c.crop_area, g)
+        if c.label_probability:
+            x = data.lay_labels(x, self.sheets, c.label_probability, g)
+        if c.blank_probability:
+            x = data.blank_parts(x, c.blank_probability, g)
+        x = data.photometric(x, c, g)
         target, allowed = s.target[rows], s.allowed[rows]
         mixed = mixing and float(torch.rand(1, generator=g)) < c.mix_probability
         if mixed:
