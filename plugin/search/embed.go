@@ -136,6 +136,9 @@ func (f *filler) want(l *layer, t maptile.Tile) (*fillJob, error) {
 	if j, ok := f.jobs[key]; ok {
 		return j, nil
 	}
+	if j := f.finished(l, t, key); j != nil {
+		return j, nil
+	}
 	j := &fillJob{layer: l, tile: t, key: key, done: make(chan struct{})}
 	if len(f.stack) >= f.limit {
 		old := f.stack[0]
@@ -151,6 +154,29 @@ func (f *filler) want(l *layer, t maptile.Tile) (*fillJob, error) {
 	default:
 	}
 	return j, nil
+}
+
+// finished answers a wish that came true between the asker's look and now, so that nothing is fetched twice.
+func (f *filler) finished(l *layer, t maptile.Tile, key tileKey) *fillJob {
+	level, ok := l.level(t.Z)
+	if !ok {
+		return nil
+	}
+	set, code := l.views[level].set, geo.Morton(t)
+	if !set.Has(code) {
+		return nil
+	}
+	j := &fillJob{layer: l, tile: t, key: key, done: make(chan struct{})}
+	close(j.done)
+	switch v, found, err := set.Embedding(code); {
+	case err == nil && found:
+		j.embedding = v
+	case set.Blank(code):
+		j.err = fmt.Errorf("tile %s holds nothing: %w", tileName(t), tilescout.ErrNotFound)
+	default:
+		return nil // what is kept of it cannot be read: it is made anew
+	}
+	return j
 }
 
 // take pops the newest wishes of one layer and zoom.
