@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"image"
 	"image/color"
 	"image/png"
 	"net/http"
@@ -177,4 +178,33 @@ func (q Question) title() string {
 		s += ", not " + n
 	}
 	return s
+}
+
+// OverlayTile draws one overlay tile as GET /overlay does, for what is embedded now; q is checked. ErrNotFound: nothing
+// beneath reaches the threshold, so the tile would be empty.
+func (p *Plugin) OverlayTile(ctx context.Context, layer string, t maptile.Tile, q Question) (tilescout.Picture, error) {
+	if err := search.Check(q.Prompts, q.Not); err != nil {
+		return tilescout.Picture{}, err
+	}
+	body, err := p.render(ctx, layer, t, q)
+	if err != nil {
+		return tilescout.Picture{}, err
+	}
+	if m, err := png.Decode(bytes.NewReader(body)); err == nil && transparent(m) {
+		return tilescout.Picture{}, fmt.Errorf("overlay tile %s shows nothing: %w", tileID(t), tilescout.ErrNotFound)
+	}
+	return tilescout.Picture{Data: body, MediaType: tilescout.PNG, ETag: etag(body)}, nil
+}
+
+func transparent(m image.Image) bool {
+	n, ok := m.(*image.NRGBA)
+	if !ok {
+		return false
+	}
+	for i := 3; i < len(n.Pix); i += 4 {
+		if n.Pix[i] != 0 {
+			return false
+		}
+	}
+	return true
 }

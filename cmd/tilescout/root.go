@@ -134,7 +134,7 @@ in QGIS or on the command line where the things are that a prompt names.`,
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress on stderr")
 	root.AddCommand(
 		a.demoCommand(), a.serveCommand(), a.indexCommand(), a.searchCommand(), a.similarCommand(),
-		a.classifyCommand(), a.findCommand(), a.evalCommand(), a.modelCommand(), a.runtimeCommand(), a.configCommand(), a.versionCommand(),
+		a.classifyCommand(), a.findCommand(), a.exportCommand(), a.evalCommand(), a.modelCommand(), a.runtimeCommand(), a.configCommand(), a.versionCommand(),
 	)
 	root.AddCommand(a.healthcheckCommand())
 	wrapArgs(root)
