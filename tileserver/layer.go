@@ -14,6 +14,7 @@ import (
 
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/geo"
+	"github.com/tilescout/tilescout/tileserver/source"
 )
 
 // Tiles is what the server asks of a layer's source. Tile answers ErrOutOfRange outside the grid or the zooms,
@@ -76,7 +77,7 @@ func newLayer(l Layer) (*layer, error) {
 	if info.Title == "" {
 		info.Title = info.ID
 	}
-	info.Attribution = sanitize(info.Attribution)
+	info.Attribution = source.SafeAttribution(info.Attribution)
 	out := &layer{Layer: l, info: info, bound: clamp(info.Bound), credit: html.UnescapeString(plain(info.Attribution))}
 	out.sizer, _ = l.Tiles.(sizer)
 	return out, nil
