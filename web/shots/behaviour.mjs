@@ -43,6 +43,19 @@ const checks = {
     assert.match(await hash(page), /^#\/town\//);
   },
 
+  "a layer of deep zooms only does not stop the page": async (page, open) => {
+    await page.route("**/layers", async (route) => {
+      const answer = await (await route.fetch()).json();
+      for (const layer of answer.layers) {
+        const [west, south] = layer.bounds;
+        Object.assign(layer, { minzoom: 19, maxzoom: 21, bounds: [west, south, west + 0.002, south + 0.0014] });
+      }
+      await route.fulfill({ json: answer });
+    });
+    await open();
+    await until(page, () => /^#\/town\/1[6-9]|^#\/town\/2/.test(location.hash));
+  },
+
   "back returns to the prompt before": async (page, open) => {
     await open();
     await ask(page, "stadium");

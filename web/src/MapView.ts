@@ -12,6 +12,7 @@ export interface MapViewOptions {
 const MARGIN = 24; // px between a tile that is flown to and what floats beside it
 const LEGIBLE = 96; // px that a tile needs on the screen to be seen
 const CLOSE = 180; // px that a tile gets if the map has to zoom for it
+const SHRUNK = 2; // zooms below its first at which a layer is still shown, of tiles a quarter as wide
 const FAR = 2.5; // screens; panning further is a flight
 
 /** MapView is the imagery and the ways to move over it. */
@@ -36,7 +37,8 @@ export class MapView {
     const bounds = toBounds(layer.bounds);
     this.map.setMinZoom(0);
     this.base = L.tileLayer(url, {
-      minNativeZoom: layer.minzoom, maxNativeZoom: layer.maxzoom, maxZoom: layer.maxzoom + 2, tileSize: 256, bounds, zIndex: 1,
+      // Far below its first zoom a layer would be millions of tiles of less than a pixel: the page would stand still.
+      minZoom: Math.max(0, layer.minzoom - SHRUNK), minNativeZoom: layer.minzoom, maxNativeZoom: layer.maxzoom, maxZoom: layer.maxzoom + 2, tileSize: 256, bounds, zIndex: 1,
     }).addTo(this.map);
     this.map.setMaxZoom(layer.maxzoom + 2);
     this.map.setMinZoom(Math.max(0, this.map.getBoundsZoom(bounds) - 2));
