@@ -53,5 +53,5 @@ func (a *app) openDense(ctx context.Context) (*encoder.Dense, error) {
 	if err != nil {
 		return nil, err
 	}
-	return encoder.OpenDense(ctx, encoder.Options{Model: cfg.Model, Device: cfg.Device, Library: a.runtime, DataDir: dir, Threads: a.threads})
+	return encoder.OpenDense(ctx, a.encoderOptions(cfg, dir))
 }
