@@ -202,15 +202,8 @@ func (s *Source) Tile(ctx context.Context, t maptile.Tile) (tilescout.Picture, e
 }
 
 func (s *Source) tile(ctx context.Context, t maptile.Tile) (tilescout.Picture, error) {
-	switch {
-	case ctx.Err() != nil:
-		return tilescout.Picture{}, ctx.Err()
-	case !source.InGrid(t, s.info.MinZoom, s.info.MaxZoom):
-		return tilescout.Picture{}, fmt.Errorf("zooms are %d to %d: %w", s.info.MinZoom, s.info.MaxZoom, tilescout.ErrOutOfRange)
-	case s.fetcher.Closed():
-		return tilescout.Picture{}, upstream.ErrClosed
-	case !source.InBounds(t, s.bounds):
-		return tilescout.Picture{}, fmt.Errorf("outside the layer's bounds: %w", tilescout.ErrNotFound)
+	if err := s.fetcher.Admits(ctx, t, s.info, s.bounds); err != nil {
+		return tilescout.Picture{}, err
 	}
 	d, ok := s.direct[t.Z]
 	if !ok {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/paulmach/orb"
+	"github.com/paulmach/orb/maptile"
 	"golang.org/x/time/rate"
 
 	"github.com/tilescout/tilescout"
@@ -86,6 +88,22 @@ func (s *Fetcher) Stats() (requests, stale int64) { return s.requests.Load(), s.
 
 // Closed tells whether Close has been called; ErrClosed is what Picture returns then.
 func (s *Fetcher) Closed() bool { return s.flights.isClosed() }
+
+// Admits says why a tile of a layer need not be asked for at all: ErrOutOfRange beside its grid or zooms, ErrNotFound
+// outside its bounds, ErrClosed after Close, or ctx has ended. nil: ask.
+func (s *Fetcher) Admits(ctx context.Context, t maptile.Tile, info tilescout.LayerInfo, bounds []orb.Bound) error {
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case !source.InGrid(t, info.MinZoom, info.MaxZoom):
+		return fmt.Errorf("zooms are %d to %d: %w", info.MinZoom, info.MaxZoom, tilescout.ErrOutOfRange)
+	case s.Closed():
+		return ErrClosed
+	case !source.InBounds(t, bounds):
+		return fmt.Errorf("outside the layer's bounds: %w", tilescout.ErrNotFound)
+	}
+	return nil
+}
 
 // Close ends what is being fetched and returns when it has ended.
 func (s *Fetcher) Close() error {
