@@ -1,6 +1,6 @@
 # make demo   builds everything and opens a map on http://localhost:8080
 # make build  leaves bin/tilescout with the library it needs beside it
-# make test   all tests (make test-training: those of training/)
+# make test   all tests, and each fuzz target for 10 s (make test-training: those of training/)
 
 ORT     := 1.29.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -42,7 +42,7 @@ runtime: bin/tilescout
 	@bin/tilescout runtime check
 
 # --- tests -------------------------------------------------------------------------------------------------
-test: build test-go test-web test-browser
+test: build test-go fuzz-short test-web test-browser
 
 test-go:
 	$(GO) vet ./...
@@ -65,12 +65,15 @@ lint:
 bench: build
 	TILESCOUT_ONNXRUNTIME=$(CURDIR)/bin/lib $(GO) test -run '^$$' -bench . -benchtime 2s ./...
 
-# Every fuzz target for FUZZ.
-fuzz-short: build
-	@for p in $$($(GO) list ./...); do \
-	  for f in $$($(GO) test -list '^Fuzz' $$p 2>/dev/null | grep '^Fuzz'); do \
-	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZ) -fuzzminimizetime 5x $$p || exit 1; \
-	  done; done
+# Every fuzz target for FUZZ; one after the tests with the race detector, whose time they would take.
+fuzz-short: web
+	$(GO) run ./cmd/fuzz -time $(FUZZ) $(ARGS)
+
+# Every fuzz target for 10 minutes, hours in all; interrupted and started again it goes on where it was. What it finds
+# stays in bin/fuzz and, where a target fails, as a file in the package's testdata. ARGS='-run IFD' chooses.
+.PHONY: fuzz
+fuzz: web
+	$(GO) run ./cmd/fuzz -time 10m -keep bin/fuzz $(ARGS)
 
 # Opens every hostile file and every truncation of small good ones under a limit of memory (R2).
 .PHONY: hostile
