@@ -102,7 +102,7 @@ func (a *app) printInfo(path string, k *checkpoint.Checkpoint) error {
 	fmt.Fprintf(a.stdout, "activation     %s (%s)\n", m.Activation, m.ActivationFrom)
 	fmt.Fprintf(a.stdout, "preprocessing  %s, %s, mean %.4g, std %.4g (%s)\n", p.Resize, p.Filter, p.Mean, p.Std, p.From)
 	if info.Tokenizer.Folder == "" {
-		fmt.Fprintln(a.stdout, "vocabulary     none beside the weights: give one with --vocabulary when converting")
+		fmt.Fprintln(a.stdout, "vocabulary     none beside the weights: CLIP's own is taken, or what --vocabulary names")
 	} else {
 		fmt.Fprintf(a.stdout, "vocabulary     %s, cleaned as %s\n", strings.Join(info.Tokenizer.Files, " and "), info.Tokenizer.Cleaning)
 	}

@@ -4,7 +4,7 @@
 //	t, err := bpe.Load("clip-rsicd", bpe.Options{})
 //	ids, truncated := t.Encode("a photo of a stadium", 77)      // 49406 320 1125 539 320 3390 49407
 //
-// The vocabulary is a model's: none is in the program.
+// The vocabulary is the model's, or where it has none CLIP's own, which is embedded.
 package bpe
 
 import (

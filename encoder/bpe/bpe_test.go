@@ -1,33 +1,36 @@
 package bpe_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/tilescout/tilescout/encoder/bpe"
 	"github.com/tilescout/tilescout/tileserver/source/sourcetest"
 )
 
-// clipVocabulary is a folder with CLIP's vocabulary: TILESCOUT_CLIP_VOCABULARY, or that of an installed open_clip or clip.
-func clipVocabulary(t testing.TB) string {
+// clip is the embedded vocabulary.
+func clip(t testing.TB, o bpe.Options) *bpe.Tokenizer {
 	t.Helper()
-	if dir := os.Getenv("TILESCOUT_CLIP_VOCABULARY"); dir != "" {
-		return dir
+	tok, err := bpe.CLIP(o)
+	if err != nil {
+		t.Fatal(err)
 	}
-	out, err := exec.Command("python3", "-c", `import importlib.util, os
-for name in ("open_clip", "clip"):
-    s = importlib.util.find_spec(name)
-    if s and os.path.exists(os.path.join(os.path.dirname(s.origin), "bpe_simple_vocab_16e6.txt.gz")):
-        print(os.path.dirname(s.origin)); break`).Output()
-	if dir := strings.TrimSpace(string(out)); err == nil && dir != "" {
-		return dir
+	return tok
+}
+
+// The embedded list is merges.txt of openai/clip-vit-base-patch32, byte by byte.
+func TestEmbedded(t *testing.T) {
+	merges, err := bpe.CLIPMerges()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Skip("no CLIP vocabulary: set TILESCOUT_CLIP_VOCABULARY to a folder with merges.txt or bpe_simple_vocab_16e6.txt.gz, or pip install open_clip_torch")
-	return ""
+	if sum := sha256.Sum256(merges); hex.EncodeToString(sum[:]) != "9fd691f7c8039210e0fced15865466c65820d09b63988b0174bfe25de299051a" {
+		t.Errorf("SHA-256 %x", sum)
+	}
 }
 
 type golden struct {
@@ -60,10 +63,7 @@ func readGolden(t *testing.T) []golden {
 // All texts have the ids that transformers gives them.
 func TestGolden(t *testing.T) {
 	cases := readGolden(t)
-	tok, err := bpe.Load(clipVocabulary(t), bpe.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	tok := clip(t, bpe.Options{})
 	if tok.Vocabulary() != 49408 || tok.Start() != 49406 || tok.End() != 49407 {
 		t.Fatalf("vocabulary of %d, start %d, end %d", tok.Vocabulary(), tok.Start(), tok.End())
 	}
@@ -82,10 +82,7 @@ func TestGolden(t *testing.T) {
 // byte when it was decoded wrongly, and ftfy guesses the letter.
 func TestGoldenOpenCLIP(t *testing.T) {
 	cases := readGolden(t)
-	tok, err := bpe.Load(clipVocabulary(t), bpe.Options{Cleaning: bpe.OpenCLIP})
-	if err != nil {
-		t.Fatal(err)
-	}
+	tok := clip(t, bpe.Options{Cleaning: bpe.OpenCLIP})
 	for _, c := range cases {
 		ids, _ := tok.Encode(c.Text, 4096)
 		if got := ids[1 : len(ids)-1]; !slices.Equal(got, c.OpenCLIP) && c.Text != "\u00d0\u00bc\u00d0\u00be\u00d1\u00d0\u00ba\u00d0\u00b2\u00d0\u00b0" {

@@ -34,7 +34,7 @@ func (w *writer) vocabulary() error {
 		dir = w.o.Vocabulary
 	}
 	if dir == "" {
-		return fmt.Errorf("the checkpoint has no vocabulary (vocab.json and merges.txt, tokenizer.json or %s) beside it: put it there, or name a folder that has it with --vocabulary: %w", openAIMerges, tilescout.ErrBadInput)
+		return w.ownVocabulary(t.Cleaning)
 	}
 	tokenizer, err := bpe.Load(dir, bpe.Options{Cleaning: t.Cleaning})
 	if errors.Is(err, tilescout.ErrNotFound) {
@@ -79,6 +79,26 @@ func (w *writer) vocabulary() error {
 		return nil
 	}
 	return fmt.Errorf("vocabulary %s: no vocab.json and merges.txt, tokenizer.json or %s in it: %w", dir, openAIMerges, tilescout.ErrBadInput)
+}
+
+// ownVocabulary writes CLIP's own vocabulary for a checkpoint that has none beside it, if it can be the one that the text
+// tower was trained with.
+func (w *writer) ownVocabulary(cleaning string) error {
+	tokenizer, err := bpe.CLIP(bpe.Options{Cleaning: cleaning})
+	if err != nil {
+		return err
+	}
+	if err := tokenizer.Fits(w.a.Vocabulary, w.a.EOS); err != nil {
+		return fmt.Errorf("the checkpoint has no vocabulary (vocab.json and merges.txt, tokenizer.json or %s) beside it and CLIP's own is not its: put it there, or name a folder that has it with --vocabulary: %w", openAIMerges, err)
+	}
+	merges, err := bpe.CLIPMerges()
+	if err != nil {
+		return err
+	}
+	w.tokenizer = tokenizer
+	m := &w.m.Text
+	m.Tokenizer, m.Clean, m.Merges = "bpe", cleaning, "merges.txt"
+	return w.file(m.Merges, merges)
 }
 
 func readCapped(path string) ([]byte, error) {

@@ -55,14 +55,6 @@ func hasMerges(byPath map[string]remote) bool {
 	return ok
 }
 
-// hasVocabulary reports whether a model brings a vocabulary of its own.
-func hasVocabulary(files []remote) bool {
-	return slices.ContainsFunc(files, func(f remote) bool {
-		name := path.Base(f.path)
-		return name == "merges.txt" || name == "tokenizer.json" || name == "bpe_simple_vocab_16e6.txt.gz"
-	})
-}
-
 // chooseWeights takes the file that was named, else the best of the usual names, else the only one of its kind, else a
 // ready pair of ONNX graphs.
 func chooseWeights(files []remote, byPath map[string]remote, file string) ([]remote, error) {

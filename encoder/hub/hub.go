@@ -24,9 +24,6 @@ import (
 // DefaultEndpoint is the hub that is asked unless Options name another.
 const DefaultEndpoint = "https://huggingface.co"
 
-// vocabularyOf is the model that lends its vocabulary to those published without one: all of CLIP's are the same.
-const vocabularyOf = "openai/clip-vit-base-patch32"
-
 // Options says where models come from and where they go. Only Dir is needed.
 type Options struct {
 	Dir      string // folder of models
@@ -94,7 +91,6 @@ type File struct {
 	Path   string `json:"path"`
 	Size   int64  `json:"size"`
 	SHA256 string `json:"sha256"`
-	From   string `json:"from,omitempty"` // another model that lent it
 }
 
 const defaultRevision = "main"
@@ -195,39 +191,8 @@ func get(ctx context.Context, name string, o Options, progress Progress) (Model,
 			chosen = append(chosen, shards...)
 		}
 	}
-	if !hasVocabulary(files) && id != vocabularyOf {
-		lent, err := g.vocabulary(ctx)
-		if err != nil {
-			return Model{}, fmt.Errorf("its vocabulary, from %s: %w", vocabularyOf, err)
-		}
-		m.Files = append(m.Files, lent...)
-	}
 	m.Got = time.Now().UTC().Truncate(time.Second)
 	return m, assemble(o.Dir, m)
-}
-
-// vocabulary gets the two files of CLIP's vocabulary for a model that has none.
-func (g *getter) vocabulary(ctx context.Context) ([]File, error) {
-	commit, files, err := g.list(ctx, vocabularyOf, defaultRevision)
-	if err != nil {
-		return nil, err
-	}
-	var lent []File
-	for _, r := range files {
-		if r.path != "merges.txt" && r.path != "vocab.json" {
-			continue
-		}
-		f, err := g.fetch(ctx, vocabularyOf, commit, r)
-		if err != nil {
-			return nil, err
-		}
-		f.From = vocabularyOf
-		lent = append(lent, f)
-	}
-	if len(lent) == 0 {
-		return nil, fmt.Errorf("no vocabulary there: %w", tilescout.ErrNotFound)
-	}
-	return lent, nil
 }
 
 func (m Model) has(file string) bool {

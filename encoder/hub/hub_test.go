@@ -59,13 +59,9 @@ func paths(m hub.Model) []string {
 func check(t *testing.T, s *server, m hub.Model) {
 	t.Helper()
 	for _, f := range m.Files {
-		from := m.ID
-		if f.From != "" {
-			from = f.From
-		}
 		raw, err := os.ReadFile(filepath.Join(m.Folder, filepath.FromSlash(f.Path)))
-		if err != nil || string(raw) != s.files[from][f.Path] {
-			t.Errorf("%s: %d bytes (%v), want the %d of the server", f.Path, len(raw), err, len(s.files[from][f.Path]))
+		if err != nil || string(raw) != s.files[m.ID][f.Path] {
+			t.Errorf("%s: %d bytes (%v), want the %d of the server", f.Path, len(raw), err, len(s.files[m.ID][f.Path]))
 		}
 	}
 	if len(s.leaks) > 0 {
@@ -171,11 +167,6 @@ func TestGet(t *testing.T) {
 }
 
 func TestChoice(t *testing.T) {
-	lend := func(s *server) {
-		s.add("openai/clip-vit-base-patch32", "merges.txt", "#version: 0.2\n", false)
-		s.add("openai/clip-vit-base-patch32", "vocab.json", "{}", false)
-		s.add("openai/clip-vit-base-patch32", "pytorch_model.bin", "large", true)
-	}
 	for name, c := range map[string]struct {
 		files []string
 		file  string
@@ -186,10 +177,10 @@ func TestChoice(t *testing.T) {
 		"bin before flax":     {[]string{"flax_model.msgpack", "pytorch_model.bin", "merges.txt"}, "", []string{"merges.txt", "pytorch_model.bin"}, nil},
 		"open_clip": {[]string{"open_clip_config.json", "open_clip_model.safetensors", "open_clip_pytorch_model.bin", "merges.txt"}, "",
 			[]string{"merges.txt", "open_clip_config.json", "open_clip_model.safetensors"}, nil},
-		"bare file with a borrowed vocabulary": {[]string{"RS5M_ViT-B-32.pt"}, "", []string{"RS5M_ViT-B-32.pt", "merges.txt", "vocab.json"}, nil},
-		"several bare files":                   {[]string{"a.pt", "b.pt"}, "", nil, tilescout.ErrBadInput},
-		"one of several":                       {[]string{"a.pt", "b.pt"}, "b.pt", []string{"b.pt", "merges.txt", "vocab.json"}, nil},
-		"one that is not there":                {[]string{"a.pt"}, "c.pt", nil, tilescout.ErrNotFound},
+		"bare file":             {[]string{"RS5M_ViT-B-32.pt"}, "", []string{"RS5M_ViT-B-32.pt"}, nil},
+		"several bare files":    {[]string{"a.pt", "b.pt"}, "", nil, tilescout.ErrBadInput},
+		"one of several":        {[]string{"a.pt", "b.pt"}, "b.pt", []string{"b.pt"}, nil},
+		"one that is not there": {[]string{"a.pt"}, "c.pt", nil, tilescout.ErrNotFound},
 		"transformers.js": {[]string{"onnx/vision_model.onnx", "onnx/text_model.onnx", "onnx/vision_model_q4.onnx", "onnx/vision_model.onnx_data", "config.json", "tokenizer.json"}, "",
 			[]string{"config.json", "onnx/text_model.onnx", "onnx/vision_model.onnx", "onnx/vision_model.onnx_data", "tokenizer.json"}, nil},
 		"immich": {[]string{"visual/model.onnx", "textual/model.onnx", "textual/tokenizer.json", "visual/preprocess_cfg.json", "config.json"}, "",
@@ -198,7 +189,6 @@ func TestChoice(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t)
-			lend(s)
 			for _, f := range c.files {
 				s.add("owner/x", f, "content of "+f, strings.Contains(f, "model"))
 			}
