@@ -166,6 +166,17 @@ func (s *Store) Remove(key Key) error {
 	return nil
 }
 
+// Release closes a set and gives its memory back; what it holds stays on the disk, and Set opens it anew. The *Set of
+// before takes no rows any more and looks empty; its snapshots stay good until they are released.
+func (s *Store) Release(key Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if set, ok := s.sets[key]; ok {
+		set.close()
+		delete(s.sets, key)
+	}
+}
+
 var errReadOnly = fmt.Errorf("index: opened read-only: %w", tilescout.ErrUnavailable)
 
 // Close stops merges, closes all sets and gives the lock back. It writes nothing: what is in the log stays there.

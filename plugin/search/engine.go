@@ -71,6 +71,7 @@ type Engine struct {
 	cells      *cache.Cache[tileKey, [][]float32]
 	dense      dense
 	fill       *filler
+	heir       heir // the engine that is to follow this one
 
 	concepts conceptTable
 

@@ -150,6 +150,7 @@ type State struct {
 	Version  string         `json:"version"`
 	Corrupt  int            `json:"corrupt,omitempty"`
 	View     *ViewState     `json:"view,omitempty"`
+	Next     *Succession    `json:"next,omitempty"` // the model that is to follow; nil if none is
 
 	Segments int   `json:"-"` // files of the index
 	WALBytes int64 `json:"-"` // of them the log's
@@ -192,6 +193,7 @@ func (e *Engine) State(id string, box *geo.BBox) (State, error) {
 	default:
 		s.State = "partial"
 	}
+	s.Next = e.heir.get(id)
 	if box != nil {
 		s.View = l.viewState(intersectAll(box.Bounds(), l.bounds))
 	}
