@@ -268,14 +268,19 @@ func (a *app) openEngine(ctx context.Context, cfg config.Config, p *parts, why p
 		return err
 	}
 	p.closers = append(p.closers, p.store.Close)
-	var enc search.Encoder = p.encoder
+	words, err := a.keepTexts(cfg, p.encoder)
+	if err != nil {
+		return err
+	}
+	var enc search.Encoder = words
 	if why == forServing {
-		p.text = &textGate{Encoder: p.encoder}
+		p.text = &textGate{Encoder: words}
 		enc = p.text
 	}
 	if p.engine, err = search.New(ctx, enc, p.store, search.Options{Dense: a.denseEncoder(cfg)}); err != nil {
 		return err
 	}
+	words.save()
 	p.closers = append(p.closers, p.engine.Close)
 	for i, s := range p.sources {
 		if err := p.engine.Add(ctx, s, layerOptions(cfg.Layers[i].Index)); err != nil {

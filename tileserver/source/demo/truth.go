@@ -59,6 +59,9 @@ func ReadTruth(path string) (*geojson.FeatureCollection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("demo: parse the truth %s: %v: %w", path, err, tilescout.ErrBadInput)
 	}
+	if i := slices.Index(fc.Features, nil); i >= 0 { // orb reads a null among the features as one
+		return nil, fmt.Errorf("demo: parse the truth %s: feature %d is null: %w", path, i, tilescout.ErrBadInput)
+	}
 	return fc, nil
 }
 
