@@ -36,6 +36,10 @@ type Options struct {
 	FlushRows int           // rows that are kept in memory and in the log before they become a segment; 0 means 8192
 	MinFree   int64         // bytes that stay free on the disk; 0 means 256 MiB, negative none
 
+	// Synced is told how long each wait for the disk took, for metrics; nil for nobody. It is called at any time from
+	// any goroutine, under locks: it must return at once.
+	Synced func(layer string, took time.Duration)
+
 	fs fileSystem // nil means the disk; tests put another one here
 }
 

@@ -19,7 +19,7 @@ import (
 // manifest names any more; the log becomes a segment at the first Put.
 func openSet(store *Store, key Key) (*Set, error) {
 	fp := key.fingerprint()
-	s := &Set{key: key, fp: fp, dir: filepath.Join(store.dir, fp.folder()), fs: store.o.fs, o: store.o}
+	s := &Set{key: key, fp: fp, dir: filepath.Join(store.dir, fp.folder()), fs: store.o.timed(key.Layer), o: store.o}
 	st, err := s.load(nil)
 	if err != nil {
 		return nil, s.cannotOpen(err)
