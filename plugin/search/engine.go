@@ -42,6 +42,9 @@ type Options struct {
 	TileTimeout    time.Duration // for one tile's fetch, decode and encode; 0 means 40 s
 	CellCache      int64         // bytes of embeddings of the parts of tiles in memory; 0 means 32 MiB
 
+	// Scanned is told of each pass over the rows of an index, for metrics; nil for nobody. It must return at once.
+	Scanned func(Scan)
+
 	// Dense opens the model's dense output, once, when somebody asks for the parts of tiles; nil means it has none.
 	// What it opens is the engine's: if it can be closed, Close closes it.
 	Dense func(context.Context) (DenseEncoder, error)

@@ -112,6 +112,7 @@ func (e *Engine) scoresOnce(ctx context.Context, l *layer, x expression) (*Score
 		key.generation[i] = f.generation
 	}
 	return e.scores.Get(ctx, key, func(ctx context.Context) (*Scores, error) {
+		defer e.scanned(l, "scan", frames...)()
 		out := &Scores{Zoom: l.zooms[0], codes: frames[0].codes, extent: frames[0].extent}
 		var fused []float32
 		for i, f := range frames {

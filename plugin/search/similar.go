@@ -50,7 +50,9 @@ func (e *Engine) Similar(ctx context.Context, id string, like Like, box *geo.BBo
 	}
 	defer f.release()
 	values := make([]float32, len(f.codes))
-	if err := f.likeness(ctx, ref, e.model.Dimension, values); err != nil {
+	done := e.scanned(l, "similar", f)
+	err = f.likeness(ctx, ref, e.model.Dimension, values)
+	if done(); err != nil {
 		return Answer{}, err
 	}
 	scores := &Scores{Zoom: l.zooms[0], codes: f.codes, extent: f.extent, values: values, Known: true}
