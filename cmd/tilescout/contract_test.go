@@ -82,7 +82,7 @@ func contractServer(t *testing.T, publicURL string) *tileserver.Server {
 	cfg.PublicURL = publicURL
 	cfg.Layers = []config.Layer{{Spec: source.Spec{ID: "city", Source: "memory"}}}
 	cfg.Searches = []config.Search{{ID: "reds", Layer: "city", Q: []string{"red"}}}
-	p := &parts{sources: []source.Source{memory}, engine: engine, store: store}
+	p := &parts{sources: []source.Source{memory}, brain: brain{engine: engine}, store: store}
 	if p.plugin, err = newPlugin(t.Context(), cfg, engine); err != nil {
 		t.Fatal(err)
 	}

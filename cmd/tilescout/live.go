@@ -14,6 +14,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,11 +35,14 @@ type openLayer struct {
 
 // live is a running server that can take another config: whole and valid, or not at all.
 type live struct {
+	app     *app
+	index   bool                          // embed whole layers
 	read    func() (config.Config, error) // the config as it is now, flags included
 	parts   *parts
 	server  *tileserver.Server
 	log     *slog.Logger
 	context context.Context // of the server's life
+	running sync.WaitGroup  // models that prepare themselves
 	hangup  chan os.Signal  // asks for a reload
 
 	failed prometheus.Gauge   // 1 while the last reload failed
@@ -47,13 +51,17 @@ type live struct {
 	mu     sync.Mutex    // guards all below: one change at a time
 	start  config.Config // as the process started
 	config config.Config // of the file, without hot layers
+	whole  config.Config // with them
 	hot    hotFolder
 	layers []openLayer
+	model  string       // modelKey of what was asked for last
+	next   *preparation // nil unless a new model prepares itself
 }
 
-// live puts a server over the parts that can be changed while it runs.
-func (a *app) live(ctx context.Context, cfg config.Config, p *parts, read func() (config.Config, error), log *slog.Logger) (*live, error) {
+// live puts a server over the parts that can be changed while it runs. The caller closes it before the parts.
+func (a *app) live(ctx context.Context, cfg config.Config, p *parts, read func() (config.Config, error), log *slog.Logger, index bool) (*live, error) {
 	l := &live{
+		app: a, index: index, whole: cfg, model: modelKey(cfg),
 		hangup: make(chan os.Signal, 1), read: read, parts: p, log: log, context: ctx, start: cfg, config: cfg,
 		failed: prometheus.NewGauge(prometheus.GaugeOpts{Name: "tilescout_config_reload_failed", Help: "1 while the last reload failed and an older config is served."}),
 		count:  prometheus.NewCounter(prometheus.CounterOpts{Name: "tilescout_config_reloads_total", Help: "Reloads that took effect."}),
@@ -62,11 +70,16 @@ func (a *app) live(ctx context.Context, cfg config.Config, p *parts, read func()
 		l.layers = append(l.layers, openLayer{cfg.Layers[i], stampOf(cfg.Layers[i].Source), s})
 	}
 	p.admit = admission(cfg.Limits.Admission)
-	if p.text != nil {
-		p.text.admit.Store(p.admit)
+	p.current = &atomic.Pointer[brain]{}
+	first := p.with(l.layers) // the server keeps it, while ours may get another model
+	for _, b := range []*brain{&p.brain, p.next} {
+		if b != nil && b.text != nil {
+			b.text.admit.Store(p.admit)
+		}
 	}
+	p.current.Store(&first.brain)
 	var err error
-	l.server, err = p.server(ctx, cfg, func(o *tileserver.Options) {
+	l.server, err = first.server(ctx, cfg, func(o *tileserver.Options) {
 		o.Log = log
 		o.Reload = l.reload
 		o.Registry.MustRegister(l.failed, l.count)
@@ -75,6 +88,15 @@ func (a *app) live(ctx context.Context, cfg config.Config, p *parts, read func()
 		return nil, err
 	}
 	signal.Notify(l.hangup, syscall.SIGHUP) // from here on it does not end the process
+	l.mu.Lock()
+	if p.next != nil {
+		b := *p.next
+		p.next = nil
+		l.prepare(b)
+	} else if p.engine != nil {
+		l.settle(p.brain)
+	}
+	l.mu.Unlock()
 	l.rescan(ctx)
 	return l, nil
 }
@@ -116,9 +138,19 @@ func (l *live) reload(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	cfg, err := l.read()
+	var model brain
+	if err == nil {
+		model, err = l.openModel(ctx, cfg)
+	}
 	if err == nil {
 		l.hot.look(cfg.LayersDir)
-		err = l.change(ctx, cfg)
+		if err = l.change(ctx, cfg, model.engine); err == nil {
+			l.model = modelKey(cfg)
+			l.adopt(model)
+		} else if l.next == nil || l.next.engine != model.engine {
+			_ = model.close() // it has not answered anything
+			l.release(model)
+		}
 	}
 	if err != nil {
 		l.failed.Set(1)
@@ -141,13 +173,14 @@ func (l *live) rescan(ctx context.Context) {
 	if !l.hot.look(l.config.LayersDir) {
 		return
 	}
-	if err := l.change(ctx, l.config); err != nil {
+	if err := l.change(ctx, l.config, nil); err != nil {
 		l.log.Error("the folder of layers could not be taken up", "folder", l.config.LayersDir, "error", oneLine(err))
 	}
 }
 
-// change serves cfg and the hot layers. The caller holds mu. After an error all is as before.
-func (l *live) change(ctx context.Context, cfg config.Config) (err error) {
+// change serves cfg and the hot layers, and makes coming search them too, an engine that does not answer yet; nil for
+// none. The caller holds mu. After an error all is as before.
+func (l *live) change(ctx context.Context, cfg config.Config, coming *search.Engine) (err error) {
 	had := map[string]openLayer{}
 	for _, o := range l.layers {
 		had[o.layer.ID] = o
@@ -202,7 +235,7 @@ func (l *live) change(ctx context.Context, cfg config.Config) (err error) {
 	if err := whole.Validate(); err != nil {
 		return err
 	}
-	options, undo, err := l.options(ctx, whole, next)
+	options, undo, err := l.options(ctx, whole, next, coming)
 	if err != nil {
 		return err
 	}
@@ -211,34 +244,38 @@ func (l *live) change(ctx context.Context, cfg config.Config) (err error) {
 		undo()
 		return err
 	}
-	l.config, l.layers = cfg, next
+	l.config, l.whole, l.layers = cfg, whole, next
 	l.parts.setSources(next)
 	return nil
 }
 
-// options makes the engine search the layers and returns what the server is to serve; undo takes the first back.
-func (l *live) options(ctx context.Context, whole config.Config, next []openLayer) (o tileserver.Options, undo func(), err error) {
+// options makes the engines search the layers and returns what the server is to serve; undo takes the first back.
+func (l *live) options(ctx context.Context, whole config.Config, next []openLayer, coming *search.Engine) (o tileserver.Options, undo func(), err error) {
 	p := l.parts.with(next)
-	undo = func() {}
-	if p.engine != nil {
-		if err := p.engine.Replace(ctx, searchables(next)); err != nil {
-			return o, nil, err
-		}
-		old := searchables(l.layers)
-		undo = func() {
-			if err := l.parts.engine.Replace(ctx, old); err != nil { // all of it was open a moment ago
+	engines := map[*search.Engine]bool{p.engine: true, coming: true}
+	if l.next != nil {
+		engines[l.next.engine] = true
+	}
+	delete(engines, nil)
+	undo = func() {
+		for e := range engines {
+			if err := e.Replace(l.context, searchables(l.layers)); err != nil { // all of it was open a moment ago
 				l.log.Error("search fell behind the layers; restart", "error", oneLine(err))
 			}
 		}
-		if p.plugin, err = newPlugin(l.context, whole, p.engine); err != nil {
+	}
+	for e := range engines {
+		if err := e.Replace(ctx, searchables(next)); err != nil {
 			undo()
 			return o, nil, err
 		}
-		go func() {
-			for _, id := range p.engine.Layers() {
-				_ = p.engine.Warm(l.context, id) // the first prompt does it otherwise
-			}
-		}()
+	}
+	if p.engine != nil {
+		if p.plugin, err = newPlugin(p.life, whole, p.engine); err != nil {
+			undo()
+			return o, nil, err
+		}
+		p.work.Go(func() { l.warm(p.life, p.engine) }) // the first prompt does it otherwise
 	}
 	if o, err = p.options(whole); err != nil {
 		undo()
@@ -312,7 +349,7 @@ func needRestart(start, now config.Config) []string {
 		same bool
 	}{
 		{"listen", start.Listen == now.Listen}, {"admin", start.Admin == now.Admin}, {"data", start.Data == now.Data},
-		{"model", start.Model == now.Model}, {"device", start.Device == now.Device}, {"logLevel", start.LogLevel == now.LogLevel},
+		{"device", start.Device == now.Device}, {"logLevel", start.LogLevel == now.LogLevel},
 		{"limits.connections", start.Limits.Connections == now.Limits.Connections},
 		{"limits.cacheMB", start.Limits.CacheMB == now.Limits.CacheMB},
 		{"limits.drainDelay", start.Limits.DrainDelay == now.Limits.DrainDelay},

@@ -12,7 +12,7 @@ import (
 )
 
 // engineMetrics shows the engine's and the encoder's figures to Prometheus.
-type engineMetrics struct{ parts *parts }
+type engineMetrics struct{ current *atomic.Pointer[brain] }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("tilescout_"+name, help, labels, nil)
@@ -34,8 +34,8 @@ var (
 	descFilled   = desc("fill_tiles_total", "Tiles embedded on demand.", "result")
 )
 
-// Describe implements prometheus.Collector.
-func (m *engineMetrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+// Describe implements prometheus.Collector: unchecked, since there may be no model yet.
+func (m *engineMetrics) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (m *engineMetrics) Collect(ch chan<- prometheus.Metric) {
@@ -45,23 +45,27 @@ func (m *engineMetrics) Collect(ch chan<- prometheus.Metric) {
 	counter := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
 	}
-	for _, id := range m.parts.engine.Layers() {
-		if s, err := m.parts.engine.State(id, nil); err == nil {
+	now := m.current.Load()
+	if now.engine == nil {
+		return
+	}
+	for _, id := range now.engine.Layers() {
+		if s, err := now.engine.State(id, nil); err == nil {
 			gauge(descRows, float64(s.Embedded), id)
 			gauge(descBytes, float64(s.Bytes), id)
 			counter(descCorrupt, float64(s.Corrupt), id)
 			gauge(descSegments, float64(s.Segments), id)
 			gauge(descWAL, float64(s.WALBytes), id)
 			degraded := 0.
-			if m.parts.engine.WriteError(id) != nil {
+			if now.engine.WriteError(id) != nil {
 				degraded = 1
 			}
 			gauge(descDegraded, degraded, id)
 		}
 	}
 	var e encoder.Stats
-	if m.parts.encoder != nil {
-		e = m.parts.encoder.Stats()
+	if now.encoder != nil {
+		e = now.encoder.Stats()
 	}
 	gauge(descQueue, float64(e.QueuedInteractive), "interactive")
 	gauge(descQueue, float64(e.QueuedBackground), "background")
@@ -78,7 +82,7 @@ func (m *engineMetrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstSummary(descDuration, k.runs, k.took.Seconds(), nil, k.kind)
 		ch <- prometheus.MustNewConstSummary(descBatch, k.runs, float64(k.pieces), nil, k.kind)
 	}
-	s := m.parts.engine.Stats()
+	s := now.engine.Stats()
 	gauge(descFill, float64(s.Queue))
 	counter(descFilled, float64(s.Embedded), "done")
 	counter(descFilled, float64(s.Failed), "failed")

@@ -40,19 +40,19 @@ const (
 
 // parts are the opened floors of the house, from the sources up to the plugin.
 type parts struct {
-	sources  []source.Source
-	encoder  *encoder.Encoder
-	store    *index.Store
-	engine   *search.Engine // nil if the semantic part is not there
+	sources []source.Source
+	store   *index.Store
+	brain
 	plugin   *plugin.Plugin
 	readOnly bool
 	degraded []string
 	closers  []func() error
 
-	kinds  kinds.Options // to open further sources with
-	admit  *tileserver.Admission
-	budget *budget.Budget // of decoded pictures in flight
-	text   *textGate      // nil unless serving
+	kinds   kinds.Options // to open further sources with
+	admit   *tileserver.Admission
+	budget  *budget.Budget         // of decoded pictures in flight
+	next    *brain                 // the model that was asked for, while another serves that knows more; serving only
+	current *atomic.Pointer[brain] // the one that serves now, of a server that runs
 
 	openCache func() (*diskcache.Cache, error)
 	dirCache  *atomic.Pointer[diskcache.Cache] // once it is open
@@ -155,7 +155,7 @@ func (a *app) open(ctx context.Context, cfg config.Config, why purpose) (*parts,
 	err := a.openEngine(ctx, cfg, p, why)
 	switch {
 	case err == nil:
-		if p.plugin, err = newPlugin(ctx, cfg, p.engine); err != nil {
+		if p.plugin, err = newPlugin(p.life, cfg, p.engine); err != nil {
 			p.close()
 			return nil, err
 		}
@@ -252,11 +252,10 @@ func (a *app) openStore(fromConfig string, readOnly bool) (*index.Store, error) 
 }
 
 func (a *app) openEngine(ctx context.Context, cfg config.Config, p *parts, why purpose) error {
-	var err error
-	if p.encoder, err = a.openEncoder(ctx, cfg); err != nil {
+	enc, err := a.openEncoder(ctx, cfg)
+	if err != nil {
 		return noModel{err}
 	}
-	p.closers = append(p.closers, p.encoder.Close)
 	p.store, err = a.openStore(cfg.Data, false)
 	if err != nil && why != forWriting && errors.Is(err, tilescout.ErrUnavailable) {
 		fmt.Fprintf(a.stderr, "tilescout: %s; reading it only\n", oneLine(err))
@@ -265,27 +264,31 @@ func (a *app) openEngine(ctx context.Context, cfg config.Config, p *parts, why p
 		p.store, err = a.openStore(cfg.Data, true)
 	}
 	if err != nil {
-		return err
+		return errors.Join(err, enc.Close())
 	}
 	p.closers = append(p.closers, p.store.Close)
-	words, err := a.keepTexts(cfg, p.encoder)
-	if err != nil {
+	if p.brain, err = a.newBrain(ctx, cfg, enc, p, why); err != nil {
 		return err
 	}
-	var enc search.Encoder = words
-	if why == forServing {
-		p.text = &textGate{Encoder: words}
-		enc = p.text
-	}
-	if p.engine, err = search.New(ctx, enc, p.store, search.Options{Dense: a.denseEncoder(cfg)}); err != nil {
-		return err
-	}
-	words.save()
-	p.closers = append(p.closers, p.engine.Close)
+	p.closers = append(p.closers, func() error { // of the model that serves by then
+		if p.next != nil {
+			return errors.Join(p.next.close(), p.brain.close())
+		}
+		return p.brain.close()
+	})
 	for i, s := range p.sources {
 		if err := p.engine.Add(ctx, s, layerOptions(cfg.Layers[i].Index)); err != nil {
 			return err
 		}
+	}
+	if p.readOnly {
+		return nil
+	}
+	if err := a.remember(cfg, p.engine.Model()); err != nil {
+		fmt.Fprintf(a.stderr, "tilescout: the model is not noted down: %s\n", oneLine(err))
+	}
+	if why == forServing {
+		return a.preferOld(ctx, cfg, p)
 	}
 	return nil
 }

@@ -70,10 +70,11 @@ func (a *app) serve(ctx context.Context, o serveOptions) error {
 		return fmt.Errorf("listen on %s: %w; another program may use the port: try --listen localhost:8081", cfg.Listen, err)
 	}
 	defer listener.Close()
-	l, err := a.live(ctx, cfg, p, read, log)
+	l, err := a.live(ctx, cfg, p, read, log, o.index)
 	if err != nil {
 		return err
 	}
+	defer l.close()
 	url := browseURL(cfg, listener.Addr())
 	fmt.Fprintf(a.stderr, "Tilescout %s: %s\n", version, url)
 	systemd := newNotifier(os.LookupEnv)
@@ -85,12 +86,6 @@ func (a *app) serve(ctx context.Context, o serveOptions) error {
 		systemd.watchdog(ctx, os.LookupEnv, func(ctx context.Context) error { return alive(ctx, listener.Addr()) })
 		return nil
 	})
-	if p.engine != nil {
-		g.Go(func() error { return a.warm(ctx, p) })
-	}
-	if o.index && p.engine != nil {
-		g.Go(func() error { return a.indexAll(ctx, p) })
-	}
 	if o.greet != nil {
 		o.greet(url)
 	}
@@ -98,32 +93,22 @@ func (a *app) serve(ctx context.Context, o serveOptions) error {
 	return g.Wait()
 }
 
-// warm reads the indexes, so that the first prompt need not.
-func (a *app) warm(ctx context.Context, p *parts) error {
-	for _, id := range p.engine.Layers() {
-		if err := p.engine.Warm(ctx, id); err != nil && ctx.Err() == nil {
-			fmt.Fprintf(a.stderr, "tilescout: %s\n", oneLine(err))
-		}
-	}
-	return nil
-}
-
 // maxUnasked bounds what is embedded ahead by commands that were not asked to: some minutes of work.
 const maxUnasked = 100_000
 
 // indexAll embeds what is missing of every layer, with progress. A layer that may not be fetched as a whole
 // is named and left to be embedded as somebody looks.
-func (a *app) indexAll(ctx context.Context, p *parts) error {
-	for _, id := range p.engine.Layers() {
-		if n, err := p.engine.JobSize(id, nil); err != nil || n > maxUnasked {
+func (a *app) indexAll(ctx context.Context, e *search.Engine) {
+	for _, id := range e.Layers() {
+		if n, err := e.JobSize(id, nil); err != nil || n > maxUnasked {
 			fmt.Fprintf(a.stderr, "tilescout: layer %s has %d tiles: they are embedded as you look; tilescout index --bbox … embeds a part ahead\n", id, n)
 			continue
 		}
 		bar := a.progress("Embedding " + id)
-		report, err := p.engine.Index(ctx, id, search.IndexOptions{Progress: bar.update})
+		report, err := e.Index(ctx, id, search.IndexOptions{Progress: bar.update})
 		bar.done()
 		if ctx.Err() != nil {
-			return nil // the server is stopping; what was embedded is kept
+			return // the server is stopping; what was embedded is kept
 		}
 		if err != nil {
 			fmt.Fprintf(a.stderr, "tilescout: %s\n", oneLine(err))
@@ -131,7 +116,6 @@ func (a *app) indexAll(ctx context.Context, p *parts) error {
 		}
 		a.report(id, report)
 	}
-	return nil
 }
 
 func (a *app) report(id string, r search.Report) {

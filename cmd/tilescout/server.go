@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/gorilla/mux"
 	"github.com/paulmach/orb/maptile"
@@ -23,9 +24,11 @@ func (p *parts) server(ctx context.Context, cfg config.Config, more func(*tilese
 		return nil, err
 	}
 	o.Registry = prometheus.NewRegistry()
-	if p.engine != nil {
-		o.Registry.MustRegister(&engineMetrics{parts: p})
+	if p.current == nil {
+		p.current = &atomic.Pointer[brain]{}
+		p.current.Store(&p.brain)
 	}
+	o.Registry.MustRegister(&engineMetrics{p.current})
 	if p.kinds.XYZ.Hosts != nil {
 		o.Registry.MustRegister(&upstreamMetrics{hosts: p.kinds.XYZ.Hosts, cache: p.dirCache})
 	}
