@@ -20,13 +20,14 @@ import (
 	"github.com/tilescout/tilescout/tileserver/source/kinds"
 )
 
-// limitsOf turns the limits of the config into the settings of the packages that hold them. Rasters and pictures have
-// one budget of memory: three quarters are the rasters', whose blocks are many and large.
+// limitsOf turns the limits of the config into the settings of the packages that hold them. Whatever decodes takes its
+// memory from one budget.
 func limitsOf(l config.Limits) (*budget.Budget, kinds.Options) {
 	memory := int64(l.MemoryMB) << 20
 	if memory == 0 {
 		memory = budget.Default(memoryLimit())
 	}
+	decoders := budget.New(memory)
 	picture := source.Limits{MaxSide: l.Picture.Side, MaxBytes: l.Picture.MB << 20}
 	var o kinds.Options
 	o.XYZ.Limits, o.XYZ.TotalTimeout = picture, l.Upstream.Timeout
@@ -37,8 +38,9 @@ func limitsOf(l config.Limits) (*budget.Budget, kinds.Options) {
 		IFDs: l.Raster.IFDs, Tags: l.Raster.Tags, TagBytes: int64(l.Raster.TagMB) << 20,
 		BlockSide: l.Raster.BlockSide, BlockBytes: int64(l.Raster.BlockMB) << 20,
 	}
-	o.GeoTIFF.File.Pool = geotiff.NewPool(int64(l.Raster.CacheMB)<<20, memory/4*3)
-	return budget.New(memory / 4), o
+	o.GeoTIFF.File.Pool = geotiff.NewPool(int64(l.Raster.CacheMB)<<20, decoders)
+	o.XYZ.Memory, o.Picture.Memory = decoders, decoders
+	return decoders, o
 }
 
 func requestLimits(l config.Limits) tileserver.RequestLimits {

@@ -11,13 +11,14 @@ import (
 	"github.com/paulmach/orb"
 
 	"github.com/tilescout/tilescout/geo"
+	"github.com/tilescout/tilescout/internal/budget"
 )
 
 // Options are settings of a file; the zero value works.
 type Options struct {
 	Limits     Limits
-	CacheBytes int64 // decoded blocks kept; 0 means 64 MiB
-	Memory     int64 // bytes that renders under way may hold together; 0 means 256 MiB. Others wait
+	CacheBytes int64          // decoded blocks kept; 0 means 64 MiB
+	Memory     *budget.Budget // of what renders under way hold; others wait. nil means 256 MiB of its own
 
 	Pool *Pool  // shared with other files, in place of CacheBytes and Memory; nil means one of its own
 	Name string // of this version of this file in the Pool; "" makes one up
@@ -239,6 +240,11 @@ func (f *File) infrared() bool {
 	if l.alpha < 0 || l.Compression == compressionWebP || l.kind != kindU8 && l.kind != kindU16 {
 		return false
 	}
+	release, err := f.reserve(context.Background(), l, image.Rectangle{})
+	if err != nil {
+		return false
+	}
+	defer release()
 	var count [256]int
 	total := 0
 	for k := range looks {
@@ -279,7 +285,7 @@ func (f *File) Pixels(ctx context.Context, levelIndex int, window image.Rectangl
 	if levelIndex < 0 || levelIndex >= len(f.levels) {
 		return nil, fmt.Errorf("geotiff: level %d of %d: %w", levelIndex, len(f.levels), ErrTagValue)
 	}
-	if need := int64(window.Dx()) * int64(window.Dy()) * 4; window.Empty() || need > f.pool.limit {
+	if need := int64(window.Dx()) * int64(window.Dy()) * 4; window.Empty() || !f.pool.fits(need) {
 		return nil, fmt.Errorf("geotiff: window %v: %w", window, ErrBlockTooLarge)
 	}
 	l := f.levels[levelIndex]

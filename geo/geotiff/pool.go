@@ -7,27 +7,36 @@ import (
 	"image"
 	"sync/atomic"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/tilescout/tilescout/cache"
+	"github.com/tilescout/tilescout/internal/budget"
 )
 
 // Pool is what files share: the decoded blocks that are kept, and the memory that renders under way may hold together.
 type Pool struct {
 	blocks *cache.Cache[blockKey, *block]
-	memory *semaphore.Weighted
-	limit  int64 // of memory
+	memory *budget.Budget
 	files  atomic.Uint64
 }
 
-// NewPool returns a pool that keeps cacheBytes of decoded blocks, 0 meaning 64 MiB, and lets renders hold memory bytes
-// together, 0 meaning 256 MiB; others wait.
-func NewPool(cacheBytes, memory int64) *Pool {
-	memory = cmp.Or(memory, 256<<20)
+// ownMemory is what renders may hold together where nobody gives them a budget.
+const ownMemory = 256 << 20
+
+// NewPool returns a pool that keeps cacheBytes of decoded blocks, 0 meaning 64 MiB, and whose renders take what they hold
+// from memory, which other decoders may share; others wait. nil is a budget of its own, of 256 MiB.
+func NewPool(cacheBytes int64, memory *budget.Budget) *Pool {
+	if memory == nil {
+		memory = budget.New(ownMemory)
+	}
 	return &Pool{
 		blocks: cache.New(cmp.Or(cacheBytes, 64<<20), func(_ blockKey, b *block) int { return int(b.size()) }),
-		memory: semaphore.NewWeighted(memory), limit: memory,
+		memory: memory,
 	}
+}
+
+// fits tells whether that many bytes may ever be held.
+func (p *Pool) fits(n int64) bool {
+	_, _, total := p.memory.Usage()
+	return n <= total
 }
 
 type blockKey struct {
@@ -62,9 +71,9 @@ func (f *File) decode(ctx context.Context, l *level, mask bool, i, j int) (b *bl
 func (f *File) reserve(ctx context.Context, l *level, window image.Rectangle) (release func(), err error) {
 	n := 4*int64(window.Dx())*int64(window.Dy()) + // the window
 		2*(l.rowBytes()+4*int64(l.blockW))*int64(l.blockH)*int64(l.planes) // a block: stored, decoded, composed
-	n = min(n, f.pool.limit)
-	if err := f.pool.memory.Acquire(ctx, n); err != nil {
-		return nil, fmt.Errorf("geotiff: wait for memory: %w", err)
+	release, err = f.pool.memory.Share(ctx, n)
+	if err != nil {
+		return nil, fmt.Errorf("geotiff: %w", err)
 	}
-	return func() { f.pool.memory.Release(n) }, nil
+	return release, nil
 }

@@ -3,6 +3,7 @@ package geotiff
 import (
 	"context"
 	"fmt"
+	"image"
 	"math"
 	"slices"
 )
@@ -99,6 +100,11 @@ func (f *File) percentiles(ctx context.Context, ranges []Range) {
 			l = o
 		}
 	}
+	release, err := f.reserve(ctx, l, image.Rectangle{})
+	if err != nil {
+		return
+	}
+	defer release()
 	blocks := sampledBlocks(l)
 	step := 1
 	for len(blocks)*l.blockW*l.blockH/step > sampleValues {

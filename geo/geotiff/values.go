@@ -16,7 +16,7 @@ func (f *File) Values(ctx context.Context, levelIndex, band int, window image.Re
 	if band < 1 || band > int(l.Samples) {
 		return nil, fmt.Errorf("geotiff: band %d of %d: %w", band, l.Samples, ErrTagValue)
 	}
-	if need := int64(window.Dx()) * int64(window.Dy()) * 8; !window.In(image.Rect(0, 0, l.width, l.height)) || window.Empty() || need > f.pool.limit {
+	if need := int64(window.Dx()) * int64(window.Dy()) * 8; !window.In(image.Rect(0, 0, l.width, l.height)) || window.Empty() || !f.pool.fits(need) {
 		return nil, fmt.Errorf("geotiff: window %v: %w", window, ErrBlockTooLarge)
 	}
 	release, err := f.reserve(ctx, l, window)

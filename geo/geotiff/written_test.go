@@ -17,6 +17,7 @@ import (
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/geo"
 	"github.com/tilescout/tilescout/geo/geotiff"
+	"github.com/tilescout/tilescout/internal/budget"
 )
 
 func openPicture(t testing.TB, p picture) *geotiff.File {
@@ -285,7 +286,7 @@ func TestRenderRefuses(t *testing.T) {
 
 func TestConcurrentRenders(t *testing.T) {
 	b := picture{width: 300, height: 300, samples: 3, epsg: 32632, compression: 8, tile: 64}.write(t)
-	f, err := geotiff.Open(bytes.NewReader(b), int64(len(b)), geotiff.Options{CacheBytes: 100 << 10, Memory: 1 << 20})
+	f, err := geotiff.Open(bytes.NewReader(b), int64(len(b)), geotiff.Options{CacheBytes: 100 << 10, Memory: budget.New(1 << 20)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,6 +68,15 @@ func (b *Budget) Acquire(ctx context.Context, n int64) (release func(), err erro
 	}), nil
 }
 
+// Share is Acquire of n bytes, or of all that there are where n is more: for work that was bounded elsewhere and is then
+// done alone.
+func (b *Budget) Share(ctx context.Context, n int64) (release func(), err error) {
+	if b != nil {
+		n = min(n, b.total)
+	}
+	return b.Acquire(ctx, n)
+}
+
 // Usage returns bytes in flight now, the most there ever were, and the bound. A nil Budget has none of them.
 func (b *Budget) Usage() (now, peak, total int64) {
 	if b == nil {

@@ -65,3 +65,28 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("Default(400 MiB) = %d", got)
 	}
 }
+
+func TestShareTakesAllThereIs(t *testing.T) {
+	b := budget.New(100)
+	release, err := b.Share(t.Context(), 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now, _, _ := b.Usage(); now != 100 {
+		t.Errorf("%d bytes in flight, want all 100", now)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.Share(ctx, 1); !errors.Is(err, tilescout.ErrBusy) {
+		t.Errorf("while nothing is free: %v, want ErrBusy", err)
+	}
+	release()
+	if now, _, _ := b.Usage(); now != 0 {
+		t.Errorf("%d bytes in flight after release", now)
+	}
+	if release, err := (*budget.Budget)(nil).Share(t.Context(), 1<<40); err != nil {
+		t.Error(err)
+	} else {
+		release()
+	}
+}

@@ -26,6 +26,7 @@ import (
 	_ "golang.org/x/image/webp" // decoder
 
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/internal/budget"
 	"github.com/tilescout/tilescout/internal/reject"
 	"github.com/tilescout/tilescout/tileserver/source"
 )
@@ -44,8 +45,9 @@ const (
 
 // Options are the limits; the zero value works.
 type Options struct {
-	MaxPixels int64 // 0 means 40 million: about 210 MB while the layer is open
-	MaxBytes  int64 // of the file; 0 means 256 MiB
+	MaxPixels int64          // 0 means 40 million: about 210 MB while the layer is open
+	MaxBytes  int64          // of the file; 0 means 256 MiB
+	Memory    *budget.Budget // of pictures being decoded; nil has no bound. The open layer itself is not of it
 }
 
 // Source is an open picture. It is safe for concurrent use.
@@ -90,6 +92,12 @@ func Open(ctx context.Context, path string, info tilescout.LayerInfo, o Options)
 		return nil, fmt.Errorf("picture %s: %d×%d pixels, at most %d million (make a GeoTIFF of it: gdal_translate): %w",
 			path, head.Width, head.Height, o.MaxPixels/1_000_000, ErrTooLarge)
 	}
+	// As the format holds it, as NRGBA and a third for the smaller levels.
+	release, err := o.Memory.Share(ctx, int64(head.Width)*int64(head.Height)*10)
+	if err != nil {
+		return nil, fmt.Errorf("picture %s: %w", path, err)
+	}
+	defer release()
 	m, _, err := image.Decode(bytes.NewReader(data))
 	if err != nil {
 		return nil, fmt.Errorf("picture %s: %v: %w", path, err, tilescout.ErrBadInput)

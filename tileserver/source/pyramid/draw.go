@@ -59,11 +59,17 @@ func (s *Source) draw(ctx context.Context, t maptile.Tile) (*image.NRGBA, time.D
 	if !ok {
 		return nil, 0, nil
 	}
-	raster, allowed, found, err := s.window(ctx, w)
-	if err != nil || !found {
+	tiles, allowed, err := s.tiles(ctx, w)
+	if err != nil || len(tiles) == 0 {
 		return nil, allowed, err
 	}
-	return view.Draw(raster), allowed, nil
+	// Only now, with nothing left to wait for: who holds memory must not wait for a slow server, or for more memory.
+	release, err := s.memory.Share(ctx, 4*(w.x1-w.x0)*(w.y1-w.y0)+4*int64(view.Size)*int64(view.Size))
+	if err != nil {
+		return nil, 0, err
+	}
+	defer release()
+	return view.Draw(s.raster(w, tiles)), allowed, nil
 }
 
 // window is a rectangle of pixels of one matrix, counted from its upper left corner.
@@ -121,42 +127,49 @@ func (m Matrix) window(index int, r resample.Rect) (w window, empty, fits bool) 
 	return w, false, across <= maxAcross && down <= maxAcross && (w.x1-w.x0)*(w.y1-w.y0) <= maxWindow
 }
 
-// window puts the tiles under w together. found is false where none of them is there.
-func (s *Source) window(ctx context.Context, w window) (r resample.Raster, allowed time.Duration, found bool, err error) {
+// tiles returns those under w that are there, and how long what is drawn from them may be kept.
+func (s *Source) tiles(ctx context.Context, w window) (found map[Cell]*image.NRGBA, allowed time.Duration, err error) {
 	m := s.layer.Set.Matrices[w.matrix]
 	tw, th := int64(m.TileWidth), int64(m.TileHeight)
-	out := image.NewNRGBA(image.Rect(0, 0, int(w.x1-w.x0), int(w.y1-w.y0)))
-	var mu sync.Mutex // guards allowed and found; tiles write to places of their own
+	found = map[Cell]*image.NRGBA{}
+	var mu sync.Mutex // guards allowed and found
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(together)
 	for row := w.y0 / th; row <= (w.y1-1)/th; row++ {
 		for col := w.x0 / tw; col <= (w.x1-1)/tw; col++ {
 			g.Go(func() error {
-				d, err := s.decode(ctx, Cell{w.matrix, col, row})
+				cell := Cell{w.matrix, col, row}
+				d, err := s.decode(ctx, cell)
 				if err != nil {
 					return err
 				}
 				mu.Lock()
+				defer mu.Unlock()
 				if d.allowed > 0 && (allowed == 0 || d.allowed < allowed) {
 					allowed = d.allowed
 				}
-				found = found || d.img != nil
-				mu.Unlock()
 				if d.img != nil {
-					at := image.Pt(int(col*tw-w.x0), int(row*th-w.y0))
-					draw.Draw(out, image.Rectangle{at, at.Add(image.Pt(m.TileWidth, m.TileHeight))}, d.img, image.Point{}, draw.Src)
+					found[cell] = d.img
 				}
 				return nil
 			})
 		}
 	}
-	if err := g.Wait(); err != nil {
-		return resample.Raster{}, 0, false, err
+	return found, allowed, g.Wait()
+}
+
+// raster puts tiles together where they lie in w.
+func (s *Source) raster(w window, tiles map[Cell]*image.NRGBA) resample.Raster {
+	m := s.layer.Set.Matrices[w.matrix]
+	out := image.NewNRGBA(image.Rect(0, 0, int(w.x1-w.x0), int(w.y1-w.y0)))
+	for c, img := range tiles {
+		at := image.Pt(int(c.Col*int64(m.TileWidth)-w.x0), int(c.Row*int64(m.TileHeight)-w.y0))
+		draw.Draw(out, image.Rectangle{at, at.Add(image.Pt(m.TileWidth, m.TileHeight))}, img, image.Point{}, draw.Src)
 	}
 	return resample.Raster{
 		Image: out, DX: m.Resolution, DY: m.Resolution,
 		X: m.X + float64(w.x0)*m.Resolution, Y: m.Y - float64(w.y0)*m.Resolution,
-	}, allowed, found, nil
+	}
 }
 
 // decode returns the pixels of a tile of the pyramid.
@@ -172,7 +185,7 @@ func (s *Source) decode(ctx context.Context, c Cell) (decoded, error) {
 		if err != nil {
 			return decoded{}, err
 		}
-		img, err := resample.Decode(pic.Data, s.limits)
+		img, err := resample.Decode(ctx, pic.Data, s.limits, s.memory)
 		if err != nil {
 			return decoded{}, fmt.Errorf("%v: %w", err, tilescout.ErrUpstream)
 		}

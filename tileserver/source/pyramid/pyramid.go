@@ -19,6 +19,7 @@ import (
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/cache"
 	"github.com/tilescout/tilescout/geo"
+	"github.com/tilescout/tilescout/internal/budget"
 	"github.com/tilescout/tilescout/tileserver/source"
 	"github.com/tilescout/tilescout/tileserver/source/resample"
 	"github.com/tilescout/tilescout/tileserver/source/upstream"
@@ -50,6 +51,7 @@ type Source struct {
 	direct  map[maptile.Zoom]direct
 	fetcher *upstream.Fetcher
 	limits  source.Limits
+	memory  *budget.Budget // of pictures being decoded
 
 	decoded  *cache.Cache[Cell, decoded]
 	rendered *resample.Tiles
@@ -73,7 +75,7 @@ func Open(l Layer, client *upstream.Client) (*Source, error) {
 		return nil, fmt.Errorf("layer %s: tile matrix set %s has no usable matrix: %w", l.Spec.ID, l.Set.ID, tilescout.ErrBadInput)
 	}
 	s := &Source{
-		layer: l, direct: l.Set.direct(), limits: client.Limits(),
+		layer: l, direct: l.Set.direct(), limits: client.Limits(), memory: client.Memory(),
 		decoded:  cache.New(decodedBytes, func(_ Cell, d decoded) int { return d.size() }),
 		rendered: resample.NewTiles(renderedBytes),
 	}

@@ -2,6 +2,7 @@ package resample
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"image"
 	"image/draw"
@@ -11,18 +12,26 @@ import (
 	"golang.org/x/image/webp"
 
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/internal/budget"
 	"github.com/tilescout/tilescout/tileserver/source"
 )
 
 // quality of JPEG tiles that are made from decoded ones: a second coding that nobody sees.
 const quality = 92
 
-// Decode returns a picture's pixels. Its header is checked against limits first. All errors are ErrBadInput.
-func Decode(data []byte, limits source.Limits) (*image.NRGBA, error) {
+// Decode returns a picture's pixels. Its header is checked against limits first, then it waits until memory has what
+// decoding takes: the pixels as the format holds them and as NRGBA. memory may be nil. Errors are ErrBadInput, or ErrBusy
+// where ctx ends the wait.
+func Decode(ctx context.Context, data []byte, limits source.Limits, memory *budget.Budget) (*image.NRGBA, error) {
 	shape, err := source.Check(data, limits)
 	if err != nil {
 		return nil, err
 	}
+	release, err := memory.Share(ctx, 8*int64(shape.Width)*int64(shape.Height))
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	var img image.Image
 	switch shape.MediaType {
 	case tilescout.PNG:

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/internal/budget"
 	"github.com/tilescout/tilescout/internal/reject"
 	"github.com/tilescout/tilescout/tileserver/source"
 	"github.com/tilescout/tilescout/tileserver/source/diskcache"
@@ -31,6 +32,8 @@ type Options struct {
 	Proxy func(*http.Request) (*url.URL, error)
 
 	Limits source.Limits // on each picture
+
+	Memory *budget.Budget // of pictures being decoded, where a tile is drawn from others; nil has no bound
 
 	Resolver *net.Resolver // nil means the system's
 
@@ -365,6 +368,9 @@ func guardError(err error) error {
 	}
 	return err
 }
+
+// Memory is what decoding takes its bytes from.
+func (c *Client) Memory() *budget.Budget { return c.o.Memory }
 
 // Limits are those on each picture.
 func (c *Client) Limits() source.Limits { return c.o.Limits }

@@ -25,6 +25,7 @@ import (
 
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/geo"
+	"github.com/tilescout/tilescout/internal/budget"
 	"github.com/tilescout/tilescout/tileserver/source"
 	"github.com/tilescout/tilescout/tileserver/source/resample"
 	"github.com/tilescout/tilescout/tileserver/source/upstream"
@@ -40,6 +41,7 @@ type Source struct {
 	bounds  []orb.Bound
 	ask     request
 	limits  source.Limits
+	memory  *budget.Budget // of pictures being decoded
 	fetcher *upstream.Fetcher
 	drawn   *resample.Tiles
 }
@@ -84,7 +86,7 @@ func openDocument(spec source.Spec, address upstream.Address, d upstream.Documen
 	if err != nil {
 		return nil, fmt.Errorf("layer %s: WMS capabilities: %w", spec.ID, err)
 	}
-	s := &Source{spec: spec, limits: client.Limits(), drawn: resample.NewTiles(16 << 20)}
+	s := &Source{spec: spec, limits: client.Limits(), memory: client.Memory(), drawn: resample.NewTiles(16 << 20)}
 	if err := s.describe(c, address, d.URL, client); err != nil {
 		return nil, fmt.Errorf("layer %s: WMS: %w", spec.ID, err)
 	}
@@ -199,7 +201,7 @@ func (s *Source) draw(ctx context.Context, v resample.View, m getMap) (*image.NR
 	if err != nil {
 		return nil, 0, err
 	}
-	img, err := resample.Decode(pic.Data, s.limits)
+	img, err := resample.Decode(ctx, pic.Data, s.limits, s.memory)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%s: %w", strings.TrimSuffix(err.Error(), ": "+tilescout.ErrBadInput.Error()), tilescout.ErrUpstream)
 	}
