@@ -1,5 +1,5 @@
-// Package cogwrite writes a Cloud-Optimized GeoTIFF without loss: RGBA in Deflate blocks of 512 pixels, overviews by
-// halves down to one block, directories before the data, the smallest overview's data first. Memory does not grow with
+// Package cogwrite writes a Cloud-Optimized GeoTIFF: blocks of 512 pixels, RGBA in Deflate without loss or, if asked for,
+// opaque in JPEG; overviews by halves down to one block, directories before the data, the smallest overview's data first. Memory does not grow with
 // the picture: blocks are made, halved and packed in the order of a quadtree and wait in a spool file.
 //
 //	err := cogwrite.Write(ctx, out, spool, 4096, 2048, block, cogwrite.Options{EPSG: 3857, PixelSize: 0.6})
@@ -33,6 +33,7 @@ type Options struct {
 	West, North float64 // of the outer corner, in metres of the CRS
 	PixelSize   float64 // metres of the CRS a pixel
 
+	Quality     int                   // of JPEG, 1 to 100, which has no alpha: what is transparent gets black. 0 means Deflate
 	Description string                // ImageDescription
 	Copyright   string                //
 	Parallel    int                   // blocks made at once; 0 means 4
@@ -72,8 +73,8 @@ func Write(ctx context.Context, w io.Writer, spool Spool, width, height int, blo
 	if width < 1 || height < 1 || width > math.MaxInt32 || height > math.MaxInt32 || (width/BlockSide+1)*(height/BlockSide+1) > maxBlocks {
 		return fmt.Errorf("cogwrite: picture of %d × %d pixels, at most %d blocks of %d pixels may be: %w", width, height, maxBlocks, BlockSide, tilescout.ErrBadInput)
 	}
-	if !(o.PixelSize > 0) || o.EPSG < 1 || o.EPSG > math.MaxUint16 {
-		return fmt.Errorf("cogwrite: EPSG %d, pixel size %g: %w", o.EPSG, o.PixelSize, tilescout.ErrBadInput)
+	if !(o.PixelSize > 0) || o.EPSG < 1 || o.EPSG > math.MaxUint16 || o.Quality < 0 || o.Quality > 100 {
+		return fmt.Errorf("cogwrite: EPSG %d, pixel size %g, quality %d: %w", o.EPSG, o.PixelSize, o.Quality, tilescout.ErrBadInput)
 	}
 	p := &pyramid{spool: spool, block: block, o: o, slots: semaphore.NewWeighted(int64(o.Parallel - 1))}
 	for {

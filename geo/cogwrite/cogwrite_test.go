@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -114,6 +115,41 @@ assert not errors and not warnings, (errors, warnings)
 	}
 }
 
+// TestJPEG: opaque, a tenth of the size, close to what was drawn, also at an edge that is no block's.
+func TestJPEG(t *testing.T) {
+	smooth := func(_ context.Context, x, y int) (*image.NRGBA, error) {
+		img := image.NewNRGBA(image.Rect(0, 0, BlockSide, BlockSide))
+		for i := 0; i < len(img.Pix); i += 4 {
+			px, py := x*BlockSide+i/4%BlockSide, y*BlockSide+i/4/BlockSide
+			img.Pix[i], img.Pix[i+1], img.Pix[i+2], img.Pix[i+3] = uint8(px*255/1300), uint8(py*255/777), 90, 255
+		}
+		return img, nil
+	}
+	o := options
+	o.Quality = 95
+	path, err := write(t, 1301, 777, smooth, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info := gdal(t, "gdalinfo", "-checksum", path)
+	for _, want := range []string{"Size is 1301, 777", "LAYOUT=COG", "COMPRESSION=YCbCr JPEG", "Overviews: 651x389, 326x195", "Block=512x512"} {
+		if !strings.Contains(info, want) {
+			t.Errorf("gdalinfo lacks %q:\n%s", want, info)
+		}
+	}
+	if strings.Contains(info, "ERROR") || strings.Contains(info, "Warning") || strings.Contains(info, "Alpha") {
+		t.Errorf("gdalinfo complains:\n%s", info)
+	}
+	for at, want := range map[string][3]int{"0 0": {0, 0, 90}, "1300 776": {255, 254, 90}, "700 700": {137, 229, 90}} {
+		place := strings.Fields(at)
+		for i, text := range strings.Fields(gdal(t, "gdallocationinfo", "-valonly", path, place[0], place[1])) {
+			if got, err := strconv.Atoi(text); err != nil || max(got-want[i], want[i]-got) > 4 {
+				t.Errorf("pixel %s, band %d = %s, want about %d", at, i+1, text, want[i])
+			}
+		}
+	}
+}
+
 func TestOneBlock(t *testing.T) {
 	path, err := write(t, 1, 1, world, options)
 	if err != nil {
@@ -189,7 +225,7 @@ func TestRefuses(t *testing.T) {
 		o             Options
 	}{
 		"no width": {0, 1, options}, "negative": {1, -1, options}, "too large": {1 << 30, 1 << 30, options},
-		"no CRS": {1, 1, Options{PixelSize: 1}}, "no pixel size": {1, 1, Options{EPSG: 3857}},
+		"quality": {1, 1, Options{EPSG: 3857, PixelSize: 1, Quality: 101}}, "no CRS": {1, 1, Options{PixelSize: 1}}, "no pixel size": {1, 1, Options{EPSG: 3857}},
 	} {
 		if _, err := write(t, c.width, c.height, world, c.o); !errors.Is(err, tilescout.ErrBadInput) {
 			t.Errorf("%s: %v, want ErrBadInput", name, err)

@@ -19,11 +19,12 @@ const (
 
 // TIFF field types.
 const (
-	typeASCII  = 2
-	typeShort  = 3
-	typeLong   = 4
-	typeDouble = 12
-	typeLong8  = 16 // BigTIFF
+	typeASCII    = 2
+	typeShort    = 3
+	typeLong     = 4
+	typeRational = 5
+	typeDouble   = 12
+	typeLong8    = 16 // BigTIFF
 )
 
 // field is one entry of a directory; data is little-endian.
@@ -88,14 +89,31 @@ func (y layout) fields(l *level, o Options, overview bool, offsets []uint64) []f
 	if overview {
 		reduced = 1
 	}
-	const deflate, rgb, chunky, differences, unassociatedAlpha = 8, 2, 1, 2, 2
-	f := []field{longs(254, reduced), longs(256, uint32(l.width)), longs(257, uint32(l.height)), shorts(258, 8, 8, 8, 8),
-		shorts(259, deflate), shorts(262, rgb)}
+	const deflate, jpeg, rgb, yCbCr, chunky, differences, unassociatedAlpha = 8, 7, 2, 6, 1, 2, 2
+	lossy := o.Quality > 0
+	f := []field{longs(254, reduced), longs(256, uint32(l.width)), longs(257, uint32(l.height))}
+	if lossy {
+		f = append(f, shorts(258, 8, 8, 8), shorts(259, jpeg), shorts(262, yCbCr))
+	} else {
+		f = append(f, shorts(258, 8, 8, 8, 8), shorts(259, deflate), shorts(262, rgb))
+	}
 	if !overview && o.Description != "" {
 		f = append(f, text(270, o.Description))
 	}
-	f = append(f, shorts(277, 4), shorts(284, chunky), shorts(317, differences), shorts(322, BlockSide), shorts(323, BlockSide),
-		y.offsets(324, offsets), longs(325, sizes...), shorts(338, unassociatedAlpha))
+	if lossy {
+		f = append(f, shorts(277, 3), shorts(284, chunky))
+	} else {
+		f = append(f, shorts(277, 4), shorts(284, chunky), shorts(317, differences))
+	}
+	f = append(f, shorts(322, BlockSide), shorts(323, BlockSide), y.offsets(324, offsets), longs(325, sizes...))
+	if lossy {
+		// JFIF's full range (TIFF 6.0, section 20); without it a reader assumes that of video.
+		fullRange := longs(532, 0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1)
+		fullRange.kind, fullRange.count = typeRational, 6
+		f = append(f, shorts(530, 2, 2), fullRange)
+	} else {
+		f = append(f, shorts(338, unassociatedAlpha))
+	}
 	if overview {
 		return f
 	}

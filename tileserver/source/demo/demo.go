@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"io/fs"
 	"math"
 	"os"
@@ -17,7 +18,7 @@ import (
 	"github.com/paulmach/orb/project"
 
 	"github.com/tilescout/tilescout"
-	"github.com/tilescout/tilescout/tileserver/source/demo/cog"
+	"github.com/tilescout/tilescout/geo/cogwrite"
 	"github.com/tilescout/tilescout/tileserver/source/demo/land"
 )
 
@@ -33,7 +34,8 @@ const (
 	maxPixels  = 1 << 28
 	defaultW   = 6144
 	defaultH   = 5120
-	Seed       = 2 // of the scene that is shown when nothing else is asked for
+	quality    = 88 // of JPEG
+	Seed       = 2  // of the scene that is shown when nothing else is asked for
 	attributed = "drawn by Tilescout, not a real place"
 )
 
@@ -86,7 +88,7 @@ func (p place) bound(width, height int) orb.Bound {
 
 // Ensure paints the scene under dir, or finds the one that was painted before with the same options and painter.
 // Files appear whole or not at all; several processes may call it at once. progress, which may be nil, hears of
-// every row of tiles. Errors: ErrBadInput for a size out of range, ctx's, or those of the file system.
+// every block of 512 pixels. Errors: ErrBadInput for a size out of range, ctx's, or those of the file system.
 func Ensure(ctx context.Context, dir string, o Options, progress func(done, total int)) (Scene, error) {
 	if err := o.setDefaults(); err != nil {
 		return Scene{}, err
@@ -125,8 +127,16 @@ func writeImage(ctx context.Context, path string, world *land.World, at place, p
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Cleanup()) }()
-	err = cog.Write(ctx, f, picture{world}, cog.Options{EPSG: 3857, West: at.west, North: at.north, PixelSize: pixelSize,
-		Text: "Tilescout demo scene", Copyright: attributed, Progress: progress})
+	spool, err := os.CreateTemp(filepath.Dir(path), ".demo-*.part")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(spool.Name())
+	defer spool.Close()
+	err = cogwrite.Write(ctx, f, spool, world.Width, world.Height, paint(world), cogwrite.Options{
+		EPSG: 3857, West: at.west, North: at.north, PixelSize: pixelSize, Quality: quality,
+		Description: "Tilescout demo scene", Copyright: attributed, Parallel: runtime.GOMAXPROCS(0), Progress: progress,
+	})
 	if err != nil {
 		return err
 	}
@@ -150,11 +160,23 @@ func exist(paths ...string) (bool, error) {
 	return true, nil
 }
 
-// picture is a world as an image to be written.
-type picture struct{ *land.World }
-
-func (p picture) Size() (width, height int) { return p.Width, p.Height }
-
-func (p picture) Rows(ctx context.Context, y, n int, dst []byte) error {
-	return p.Paint(ctx, 0, y, p.Width, n, runtime.GOMAXPROCS(0), dst)
+// paint draws a world block by block.
+func paint(world *land.World) cogwrite.Block {
+	const side = cogwrite.BlockSide
+	return func(ctx context.Context, x, y int) (*image.NRGBA, error) {
+		wide, high := min(side, world.Width-x*side), min(side, world.Height-y*side)
+		rgb := make([]byte, 3*wide*high)
+		if err := world.Paint(ctx, x*side, y*side, wide, high, 1, rgb); err != nil {
+			return nil, err
+		}
+		out := image.NewNRGBA(image.Rect(0, 0, side, side))
+		for row := range high {
+			dst := out.Pix[row*out.Stride:]
+			for i := range wide {
+				s := rgb[3*(row*wide+i):]
+				dst[4*i], dst[4*i+1], dst[4*i+2], dst[4*i+3] = s[0], s[1], s[2], 255
+			}
+		}
+		return out, nil
+	}
 }

@@ -23,15 +23,15 @@ func TestEnsurePaintsOnceAndReuses(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "not", "there", "yet")
 	var calls []int
 	s, err := Ensure(context.Background(), dir, small, func(done, total int) {
-		if total != 2 {
-			t.Errorf("total %d, want 2 rows of tiles", total)
+		if total != 4 {
+			t.Errorf("total %d, want 4 blocks", total)
 		}
 		calls = append(calls, done)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(calls) != 2 || calls[1] != 2 {
+	if len(calls) != 4 || calls[3] != 4 {
 		t.Errorf("progress %v", calls)
 	}
 	before, err := os.Stat(s.Image)
