@@ -1,24 +1,9 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
-
-	"github.com/paulmach/orb"
-	"github.com/paulmach/orb/maptile"
 	"github.com/spf13/cobra"
-	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/geo"
 	"github.com/tilescout/tilescout/plugin"
-	"github.com/tilescout/tilescout/plugin/export"
-	"github.com/tilescout/tilescout/tileserver/source"
 )
 
 // exportFlags are what an export is asked for.
@@ -35,11 +20,13 @@ func (a *app) exportCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export SOURCE... --out FILE",
 		Short: "Write imagery, an overlay or matches to a file",
-		Long: `Write a layer's tiles to MBTiles or PMTiles; with --q its overlay instead, or with --out FILE.geojson the matches.
-Either the whole file is there in the end, or nothing. Hosts that forbid bulk fetching are refused.`,
+		Long: `Write a layer's tiles to MBTiles, PMTiles or one Cloud-Optimized GeoTIFF; with --q its overlay instead. With --q and
+--out FILE.geojson, .gpkg or .parquet write the matches. Either the whole file is there in the end, or nothing.
+Hosts that forbid bulk fetching are refused.`,
 		Example: `  tilescout export ortho.tif --out ortho.pmtiles --zoom 14-19
   tilescout export ortho.tif --q stadium --out stadiums.mbtiles
-  tilescout export ortho.tif --q stadium --geometry area --out stadiums.geojson`,
+  tilescout export 'https://tiles.example.org/{z}/{x}/{y}.jpg' --bbox 11.5,48.1,11.6,48.2 --zoom 18 --out city.tif
+  tilescout export ortho.tif --q stadium --geometry area --out stadiums.gpkg`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			a.sources = append(a.sources, args...)
@@ -48,8 +35,8 @@ Either the whole file is there in the end, or nothing. Hosts that forbid bulk fe
 	}
 	a.sourceFlag(c)
 	f := c.Flags()
-	f.StringVar(&o.out, "out", "", "file to write (required): .mbtiles, .pmtiles or .geojson")
-	f.StringVar(&o.zooms, "zoom", "", "zooms, as 17 or 12-18 (default: the layer's; of an overlay, up to one above the index)")
+	f.StringVar(&o.out, "out", "", "file to write (required): .mbtiles, .pmtiles, .tif, .geojson, .gpkg or .parquet")
+	f.StringVar(&o.zooms, "zoom", "", "zooms, as 17 or 12-18 (default: the layer's; of an overlay, up to one above the index). A .tif has the finest")
 	f.StringVar(&o.box, "bbox", "", "west,south,east,north in degrees: only this part")
 	f.StringVar(&o.layer, "layer", "", "layer id (default: the only one)")
 	f.BoolVar(&o.force, "force", false, "replace a file that is there")
@@ -58,131 +45,7 @@ Either the whole file is there in the end, or nothing. Hosts that forbid bulk fe
 	f.Float64Var(&o.q.Threshold, "threshold", 0, "score from 0 to 1 (default: the model's floor)")
 	f.StringVar(&o.style, "style", "heat", "of an overlay: heat, grid or outline")
 	f.BoolVar(&o.q.Detail, "detail", false, "look into tiles: overlay and areas follow what is seen in them")
-	f.StringVar(&o.q.Geometry, "geometry", "tile", "of geojson: tile, point or area")
-	f.IntVarP(&o.q.Limit, "limit", "n", 10_000, "of geojson: at most so many matches")
+	f.StringVar(&o.q.Geometry, "geometry", "tile", "of matches: tile, point or area")
+	f.IntVarP(&o.q.Limit, "limit", "n", 10_000, "of matches: at most so many")
 	return c
-}
-
-func (a *app) export(ctx context.Context, o exportFlags) error {
-	kind := strings.ToLower(filepath.Ext(o.out))
-	switch {
-	case o.out == "":
-		return fmt.Errorf("name the file to write with --out: %w", errUsage)
-	case kind == ".geojson" && len(o.q.Prompts) == 0:
-		return fmt.Errorf("--out %s holds matches: say what to look for with --q: %w", o.out, errUsage)
-	case kind != ".geojson" && kind != ".mbtiles" && kind != ".pmtiles":
-		return fmt.Errorf("--out %s: a file ending in .mbtiles, .pmtiles or .geojson: %w", o.out, errUsage)
-	}
-	var err error
-	if o.bound, err = optionalBox(o.box); err != nil {
-		return err
-	}
-	cfg, err := a.loadConfig()
-	if err != nil {
-		return err
-	}
-	p := &parts{}
-	if len(o.q.Prompts) > 0 {
-		p, err = a.open(ctx, cfg, forReading)
-	} else {
-		err = a.openSources(ctx, cfg, p) // imagery needs no model
-	}
-	if err != nil {
-		p.close()
-		return err
-	}
-	defer p.close()
-	src, err := onlySource(p, o.layer)
-	if err != nil {
-		return err
-	}
-	if err := source.Bulk(src); err != nil {
-		return err
-	}
-	info := src.Info()
-	options := export.Options{Bounds: []orb.Bound{info.Bound}, Least: info.MinZoom, Most: info.MaxZoom, Force: o.force}
-	if o.bound != nil {
-		options.Bounds = o.bound.Bounds()
-	}
-	tile := src.Tile
-	if len(o.q.Prompts) > 0 {
-		if err := a.embedMissing(ctx, p, info.ID, o.bound); err != nil {
-			return err
-		}
-		o.q.Style, o.q.Opacity, o.q.Box = plugin.Style(o.style), 1, o.bound
-		if kind == ".geojson" {
-			return a.exportMatches(ctx, p, info.ID, o)
-		}
-		state, err := p.engine.State(info.ID, nil)
-		if err != nil {
-			return err
-		}
-		options.Overlay, options.Least, options.Most = true, 0, state.Zooms[0]+1
-		info.Title += ": " + strings.Join(o.q.Prompts, " or ")
-		tile = func(ctx context.Context, t maptile.Tile) (tilescout.Picture, error) {
-			return p.plugin.OverlayTile(ctx, info.ID, t, o.q)
-		}
-	}
-	if options.Least, options.Most, err = parseZooms(o.zooms, options.Least, options.Most); err != nil {
-		return err
-	}
-	bar := a.progress("Writing " + filepath.Base(o.out))
-	options.Progress = bar.count
-	report, err := export.Archive(ctx, o.out, info, tile, options)
-	bar.done()
-	if err != nil {
-		return err
-	}
-	return json.NewEncoder(a.stdout).Encode(report)
-}
-
-// exportMatches writes what GET /search answers.
-func (a *app) exportMatches(ctx context.Context, p *parts, layer string, o exportFlags) error {
-	if _, err := os.Lstat(o.out); err == nil && !o.force {
-		return fmt.Errorf("%s is there already; --force replaces it: %w", o.out, tilescout.ErrBadInput)
-	}
-	fc, err := p.plugin.Features(ctx, layer, o.q)
-	if err != nil {
-		return err
-	}
-	if err := writeAtomically(o.out, func(w io.Writer) error { return json.NewEncoder(w).Encode(fc) }); err != nil {
-		return err
-	}
-	return json.NewEncoder(a.stdout).Encode(map[string]int{"matches": len(fc.Features)})
-}
-
-func optionalBox(text string) (*geo.BBox, error) {
-	if text == "" {
-		return nil, nil
-	}
-	b, err := geo.ParseBBox(text)
-	return &b, err
-}
-
-func onlySource(p *parts, id string) (source.Source, error) {
-	var names []string
-	for _, s := range p.sources {
-		if name := s.Info().ID; name == id || id == "" && len(p.sources) == 1 {
-			return s, nil
-		}
-		names = append(names, s.Info().ID)
-	}
-	return nil, fmt.Errorf("choose one layer of %s with --layer: %w", strings.Join(names, ", "), errUsage)
-}
-
-// parseZooms reads "17" or "12-18"; nothing means the usual ones.
-func parseZooms(text string, least, most maptile.Zoom) (maptile.Zoom, maptile.Zoom, error) {
-	if text == "" {
-		return least, most, nil
-	}
-	from, to, both := strings.Cut(text, "-")
-	if !both {
-		to = from
-	}
-	a, errA := strconv.ParseUint(from, 10, 5)
-	b, errB := strconv.ParseUint(to, 10, 5)
-	if errors.Join(errA, errB) != nil || a > b || b > 24 {
-		return 0, 0, fmt.Errorf("--zoom %s: a zoom or a range from 0 to 24, as 12-18: %w", text, errUsage)
-	}
-	return maptile.Zoom(a), maptile.Zoom(b), nil
 }

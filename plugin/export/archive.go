@@ -1,6 +1,8 @@
-// Package export writes layers of tiles, imagery or overlays, to files that other programs open.
+// Package export writes layers of tiles, imagery or overlays, and what was found in them to files that other programs open.
 //
 //	report, err := export.Archive(ctx, "city.pmtiles", info, source.Tile, export.Options{Bounds: bounds, Least: 12, Most: 18})
+//	report, err := export.Picture(ctx, "city.tif", info, source.Tile, export.Options{Bounds: bounds, Most: 18})
+//	bytes, err := export.Features(ctx, "stadiums.gpkg", "stadiums", collection, false)
 package export
 
 import (
@@ -71,12 +73,9 @@ func Archive(ctx context.Context, path string, info tilescout.LayerInfo, tile fu
 			return report, fmt.Errorf("more than %d million tiles: give fewer zooms or a smaller box: %w", MaxTiles/1_000_000, tilescout.ErrBadInput)
 		}
 	}
-	if _, err := os.Lstat(path); err == nil && !o.Force {
-		return report, fmt.Errorf("%s is there already; --force replaces it: %w", path, tilescout.ErrBadInput)
-	}
-	part, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.part")
+	part, err := begin(path, o.Force)
 	if err != nil {
-		return report, fmt.Errorf("export to %s: %w", path, err)
+		return report, err
 	}
 	defer os.Remove(part.Name()) // after the rename there is nothing to remove
 	defer part.Close()
@@ -114,26 +113,8 @@ func Archive(ctx context.Context, path string, info tilescout.LayerInfo, tile fu
 			return report, fmt.Errorf("export to %s: %w", path, err)
 		}
 	}
-	return report, publish(part, path, &report)
-}
-
-// publish makes the finished file durable under its own name.
-func publish(part *os.File, path string, report *Report) error {
-	if err := part.Sync(); err != nil {
-		return fmt.Errorf("export to %s: %w", path, err)
-	}
-	stat, err := os.Stat(part.Name())
-	if err != nil {
-		return fmt.Errorf("export to %s: %w", path, err)
-	}
-	report.Bytes = stat.Size()
-	if err := os.Chmod(part.Name(), 0o644); err != nil {
-		return fmt.Errorf("export to %s: %w", path, err)
-	}
-	if err := os.Rename(part.Name(), path); err != nil {
-		return fmt.Errorf("export to %s: %w", path, err)
-	}
-	return nil
+	report.Bytes, err = publish(part, path)
+	return report, err
 }
 
 // write asks for tiles a chunk at a time, side by side, and puts them in their order.
