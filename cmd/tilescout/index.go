@@ -33,7 +33,7 @@ where it was. Tiles that fail are skipped and reported. Hosts that forbid bulk f
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "count tiles and estimate time and disk, embed only a sample")
 	c.Flags().StringVar(&box, "bbox", "", "west,south,east,north in degrees: only this part")
 	a.outputFlag(c, "table", "json")
-	c.AddCommand(a.indexVerifyCommand())
+	c.AddCommand(a.indexVerifyCommand(), a.indexListCommand(), a.indexRemoveCommand())
 	return c
 }
 

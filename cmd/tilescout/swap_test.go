@@ -250,3 +250,49 @@ func TestModelAfterAll(t *testing.T) {
 	soon(t, "a search", func() bool { return getJSON(t, s.url+"/search/grey?q=forest", nil) == 200 })
 }
 
+// TestIndexRemove: the index of a model is there until somebody removes it, and only that goes.
+func TestIndexRemove(t *testing.T) {
+	tiles, data, other := greyMosaic(t, 3), t.TempDir(), otherModel(t, "other")
+	indexed(t, tiles, data, "bundled")
+	indexed(t, tiles, data, other)
+	type row struct {
+		Layer, Model, Digest string
+		Tiles                int
+	}
+	list := func() (out []row) {
+		t.Helper()
+		if err := json.Unmarshal(runBinary(t, "index", "list", "--data", data, "-o", "json"), &out); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	models := func() map[string]bool {
+		out := map[string]bool{}
+		for _, r := range list() {
+			out[r.Model] = true
+		}
+		return out
+	}
+	if got := models(); len(got) != 2 || !got["other"] {
+		t.Fatalf("models %v, want two", got)
+	}
+	for name, args := range map[string][]string{
+		"nothing said": {}, "no such model": {"--of", "nobody"}, "short digest": {"--of", list()[0].Digest[:7]}, "stale without layers": {"--stale"},
+	} {
+		if _, log, status := call(t, append([]string{"index", "remove", "--data", data}, args...)...); status != 2 {
+			t.Errorf("%s: status %d, want 2: %s", name, status, log)
+		}
+	}
+	if _, log, status := call(t, "index", "remove", "--stale", "--data", data, "--model", other, tiles); status != 0 {
+		t.Errorf("--stale = %d: %s", status, log)
+	}
+	if got := models(); len(got) != 1 || !got["other"] {
+		t.Errorf("after --stale models %v, want the other", got)
+	}
+	if _, log, status := call(t, "index", "remove", "--of", other, "--data", data); status != 0 {
+		t.Errorf("--of = %d: %s", status, log)
+	}
+	if got := list(); len(got) != 0 {
+		t.Errorf("left: %+v", got)
+	}
+}

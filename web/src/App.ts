@@ -76,6 +76,7 @@ export class App {
       api, layer: () => this.view.layer, bbox: () => bboxOf(...this.map.view), onOffline: () => this.banner.show(),
       onStatus: (status) => this.card.coverage.show(status),
       onGrown: () => this.matches && !this.overlay.pending && void this.search({ quiet: true }),
+      onModel: () => void this.newModel(),
     });
     this.tile = new TileLook({
       api, map: () => this.map, view: () => this.view, layer: () => this.layer, narrow: () => NARROW.matches, covered: () => this.covered(),
@@ -129,7 +130,19 @@ export class App {
     if (this.view.q.length === 0 && !NARROW.matches && document.activeElement === document.body) {
       this.card.field.focus();
     }
-    this.api.model().then((m) => (this.modelTitle = m.title || m.id), () => undefined);
+    void this.nameModel();
+  }
+
+  private async nameModel(): Promise<void> {
+    await this.api.model().then((m) => (this.modelTitle = m.title || m.id), () => undefined);
+  }
+
+  /** newModel asks again: another model answers from now on, and every address has another revision. */
+  private async newModel(): Promise<void> {
+    this.layers = await this.api.layers().then((all) => all.filter((l) => !l.over), () => this.layers);
+    await this.nameModel();
+    this.announcer.say(`Another model answers: ${this.modelTitle}.`);
+    await this.search({ quiet: this.matches !== null });
   }
 
   /** follow takes over what the address bar says. */

@@ -9,6 +9,8 @@ export interface IndexWatchOptions {
   onStatus: (status: IndexStatus) => void;
   /** More is embedded than before: results may have changed. */
   onGrown: () => void;
+  /** Another model answers than before. */
+  onModel: () => void;
   onOffline: () => void;
 }
 
@@ -20,6 +22,7 @@ export class IndexWatch {
   private abort: AbortController | null = null;
   private timer = 0;
   private embedded = -1;
+  private model = "";
   private grownAt = 0;
 
   constructor(private readonly options: IndexWatchOptions) {}
@@ -42,10 +45,14 @@ export class IndexWatch {
       }
       onStatus(status);
       const building = status.state === "building";
-      if (building) {
+      if (building || status.next) {
         this.timer = window.setTimeout(() => void this.look(), POLL);
       }
       this.count(status.embedded, building);
+      if (status.model && this.model && status.model !== this.model) {
+        this.options.onModel();
+      }
+      this.model = status.model ?? this.model;
     } catch (err) {
       if (!isAbort(err) && err instanceof ApiError && err.offline) {
         this.options.onOffline();

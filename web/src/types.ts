@@ -39,6 +39,8 @@ export interface IndexStatus extends IndexState {
   bytes?: number;
   model?: string;
   view?: { embedded: number; total: number };
+  /** The model that is to follow, while it embeds what this one has. */
+  next?: { model: string; embedded: number; total: number; failed: number; rate: number };
 }
 
 export interface MatchProperties {
