@@ -15,7 +15,8 @@ import (
 
 // Source is where the tiles of one layer come from. All methods are safe for concurrent use.
 //
-// Abilities that only some kinds have are interfaces of their own, asked for by assertion: Sized, BulkLimited.
+// Abilities that only some kinds have are interfaces of their own, asked for by assertion: Sized, BulkLimited,
+// Patchwork, Changing.
 type Source interface {
 	// Tile returns the picture of t. ErrOutOfRange: t lies outside the grid or the zooms of Info. ErrNotFound: t is in
 	// range but has no content (a hole, outside the bound). ErrUpstream: a remote origin failed. ErrBusy: too many
@@ -37,6 +38,25 @@ type Sized interface {
 // A source without this ability may be read in bulk.
 type BulkLimited interface {
 	Bulk() error
+}
+
+// Patchwork is a source made of many files: one that fails leaves a hole and not the layer, so somebody must be told.
+type Patchwork interface {
+	Files() int       // that make it up
+	Skipped() []error // why others were left out when it was opened
+	Failed() int64    // times that a file failed in a tile
+}
+
+// Changing is a source that may find out, as it reads, that its file is no longer the one that was opened. It goes on
+// with what it has and otherwise fails; since Info stays the same for a source's whole life, it is opened anew for that.
+type Changing interface {
+	Outdated() bool
+}
+
+// Outdated tells whether s is a Changing whose file has been replaced.
+func Outdated(s any) bool {
+	c, ok := s.(Changing)
+	return ok && c.Outdated()
 }
 
 // Bulk tells whether all tiles of an area may be fetched from s.

@@ -64,8 +64,9 @@ type Source struct {
 }
 
 var (
-	_ source.Source = (*Source)(nil)
-	_ source.Sized  = (*Source)(nil)
+	_ source.Source   = (*Source)(nil)
+	_ source.Sized    = (*Source)(nil)
+	_ source.Changing = (*Source)(nil)
 )
 
 // Open opens the file at path with default options. Of info, ID, title, description and attribution are kept, and
@@ -153,6 +154,13 @@ func layerBound(b orb.Bound) orb.Bound {
 
 // Info describes the layer.
 func (s *Source) Info() tilescout.LayerInfo { return s.info }
+
+// Outdated tells whether the file, behind a URL, has been replaced since it was opened.
+func (s *Source) Outdated() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.raster != nil && s.raster.changed != nil && s.raster.changed()
+}
 
 // Close closes the file when tiles being rendered are done. A second Close does nothing.
 func (s *Source) Close() error {

@@ -45,11 +45,14 @@ type Mosaic struct {
 	mu     sync.RWMutex // held for reading while a tile is rendered
 	closed bool         // guarded by mu
 	failed atomic.Int64 // files that failed in a tile
+	stale  atomic.Bool  // a file was replaced
 }
 
 var (
-	_ source.Source = (*Mosaic)(nil)
-	_ source.Sized  = (*Mosaic)(nil)
+	_ source.Source    = (*Mosaic)(nil)
+	_ source.Sized     = (*Mosaic)(nil)
+	_ source.Patchwork = (*Mosaic)(nil)
+	_ source.Changing  = (*Mosaic)(nil)
 )
 
 // member is one file of a mosaic, by what its header says.
@@ -227,6 +230,9 @@ func (m *Mosaic) Files() int { return len(m.members) }
 // Skipped says of the files that were left out when the layer was opened why that was, in order of their names.
 func (m *Mosaic) Skipped() []error { return slices.Clone(m.skipped) }
 
+// Outdated tells whether one of the files was replaced since the layer was opened.
+func (m *Mosaic) Outdated() bool { return m.stale.Load() }
+
 // Failed counts the files that failed while tiles were rendered.
 func (m *Mosaic) Failed() int64 { return m.failed.Load() }
 
@@ -315,6 +321,7 @@ func (m *Mosaic) render(ctx context.Context, f *member, box orb.Bound, size int)
 	r, release, err := m.rasters.get(f.path, func() (*raster, error) {
 		r, err := openRaster(f.path, m.o.File)
 		if err == nil && r.sum != f.sum {
+			m.stale.Store(true)
 			err = errors.Join(r.Close(), fmt.Errorf("the file has changed; reload the layer: %w", tilescout.ErrUnavailable))
 			r = nil
 		}

@@ -198,6 +198,9 @@ func TestMosaicSurvivesItsFiles(t *testing.T) {
 	if got := colourAt(t, m, tile, 100, 100); got != red {
 		t.Errorf("pixel = %v, want the file below, %v", got, red)
 	}
+	if !m.Outdated() {
+		t.Error("Outdated() = false though a file was replaced")
+	}
 	if m.Failed() != 2 {
 		t.Errorf("Failed() = %d, want 2", m.Failed())
 	}

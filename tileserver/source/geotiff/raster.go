@@ -30,7 +30,8 @@ type raster struct {
 	file     *geotiff.File
 	closers  []io.Closer
 	modified time.Time
-	sum      uint64 // fingerprint of the content
+	sum      uint64      // fingerprint of the content
+	changed  func() bool // tells that the file was replaced; nil if that does not show
 }
 
 func (r *raster) Close() error {
@@ -81,6 +82,9 @@ func openObject(object Object, o geotiff.Options) (*raster, error) {
 		return nil, err
 	}
 	r.closers = append(r.closers, object)
+	if c, ok := object.(interface{ Changed() bool }); ok {
+		r.changed = c.Changed
+	}
 	return r, nil
 }
 

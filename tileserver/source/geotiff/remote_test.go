@@ -97,6 +97,9 @@ func TestRemote(t *testing.T) {
 	if _, err := changing.Tile(context.Background(), maptile.New(34498, 21192, 16)); !errors.Is(err, remote.ErrChanged) || !errors.Is(err, tilescout.ErrUpstream) {
 		t.Errorf("Tile of a file that has changed: %v, want ErrChanged", err)
 	}
+	if !changing.Outdated() || s.Outdated() {
+		t.Errorf("Outdated() = %v of the one that read on, %v of the other", changing.Outdated(), s.Outdated())
+	}
 	if openRemote(t, url).Info().Version == s.Info().Version {
 		t.Error("another ETag, the same version of the layer")
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/tilescout/tilescout/tileserver/source/mbtiles"
 	"github.com/tilescout/tilescout/tileserver/source/picture"
 	"github.com/tilescout/tilescout/tileserver/source/pmtiles"
+	"github.com/tilescout/tilescout/tileserver/source/remote"
 	"github.com/tilescout/tilescout/tileserver/source/wms"
 	"github.com/tilescout/tilescout/tileserver/source/wmts"
 	"github.com/tilescout/tilescout/tileserver/source/xyz"
@@ -32,6 +33,7 @@ type Options struct {
 	PMTiles pmtiles.Options
 	GeoTIFF geotiff.Options
 	Picture picture.Options
+	Blocks  *remote.Cache // of files behind URLs; nil means 32 MiB for each
 }
 
 // Kind names a way to hold tiles.

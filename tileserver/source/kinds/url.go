@@ -93,7 +93,7 @@ func remoteFile(ctx context.Context, spec source.Spec, address upstream.Address,
 	if err != nil {
 		return nil, err
 	}
-	ro := remote.Options{Transport: http.RoundTripper(upstream.Transport(spec, hosts, o.XYZ)), Header: header, Concurrency: spec.MaxConcurrency}
+	ro := remote.Options{Transport: http.RoundTripper(upstream.Transport(spec, hosts, o.XYZ)), Header: header, Concurrency: spec.MaxConcurrency, Cache: o.Blocks}
 	ro.UserAgent = header.Get("User-Agent")
 	return remote.Open(ctx, address.URL.String(), ro)
 }

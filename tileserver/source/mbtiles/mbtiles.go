@@ -21,6 +21,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/internal/budget"
 	"github.com/tilescout/tilescout/tileserver/source"
 )
 
@@ -30,6 +31,8 @@ type Options struct {
 	Deadline    time.Duration // for one look-up of a tile, of which there are at most two; 0 means 400 ms
 	OpenTime    time.Duration // for all that Open asks of the file, at most twice; 0 means 400 ms
 	Limits      source.Limits // on each picture
+
+	Memory *budget.Budget // of tiles being unpacked; nil has no bound
 }
 
 func (o *Options) setDefaults() {
@@ -97,7 +100,7 @@ func (s *Source) Tile(ctx context.Context, t maptile.Tile) (tilescout.Picture, e
 	}
 	data, err := s.db.tile(ctx, s.o.Deadline, t)
 	if err == nil {
-		data, err = inflate(data)
+		data, err = s.inflate(ctx, data)
 	}
 	if err != nil {
 		return tilescout.Picture{}, s.wrap(t, err)
@@ -134,9 +137,24 @@ func twice(ctx context.Context, deadline time.Duration, ask func(context.Context
 	return err
 }
 
+func packed(data []byte) bool { return len(data) >= 2 && data[0] == 0x1f && data[1] == 0x8b }
+
+// inflate is the function of that name, within the budget of memory.
+func (s *Source) inflate(ctx context.Context, data []byte) ([]byte, error) {
+	if !packed(data) {
+		return data, nil
+	}
+	release, err := s.o.Memory.Share(ctx, min(maxInflated, int64(len(data))*1000)) // which Deflate does not quite reach
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return inflate(data)
+}
+
 // inflate returns data, unpacked where it is gzip.
 func inflate(data []byte) ([]byte, error) {
-	if len(data) < 2 || data[0] != 0x1f || data[1] != 0x8b {
+	if !packed(data) {
 		return data, nil
 	}
 	z, err := gzip.NewReader(bytes.NewReader(data))

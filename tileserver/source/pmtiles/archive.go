@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/cache"
+	"github.com/tilescout/tilescout/internal/budget"
 )
 
 // archive finds tiles in an object.
@@ -16,21 +15,26 @@ type archive struct {
 	header header
 	root   directory
 	leaves *cache.Cache[section, directory]
-	loads  *semaphore.Weighted // bytes that directories may take while they are unpacked
+	memory *budget.Budget // of what is unpacked
 }
 
 const (
-	loadBytes = 96 << 20 // of loads
-	leastLoad = 64 << 10 // bytes that the load of a small directory counts for
+	ownMemory = 96 << 20  // where nobody gives a budget
+	leastLoad = 64 << 10  // bytes that the load of a small directory counts for
+	growth    = 1000      // times that packed data may grow, nearly
+	longRead  = 256 << 10 // bytes of which memory is held before they are read, and not only after
 )
 
 // openArchive reads header and root directory, with one request where the object is remote.
-func openArchive(ctx context.Context, o Object, cacheBytes int64) (a *archive, head, root []byte, err error) {
+func openArchive(ctx context.Context, o Object, cacheBytes int64, memory *budget.Budget) (a *archive, head, root []byte, err error) {
 	first := make([]byte, min(o.Size(), rootEnd))
 	if err := read(ctx, o, first, 0); err != nil {
 		return nil, nil, nil, err
 	}
-	a = &archive{object: o, loads: semaphore.NewWeighted(loadBytes), leaves: cache.New(cacheBytes, func(_ section, d directory) int { return d.size() })}
+	if memory == nil {
+		memory = budget.New(ownMemory)
+	}
+	a = &archive{object: o, memory: memory, leaves: cache.New(cacheBytes, func(_ section, d directory) int { return d.size() })}
 	if a.header, err = parseHeader(first, o.Size()); err != nil {
 		return nil, nil, nil, err
 	}
@@ -67,22 +71,40 @@ func (a *archive) leaf(ctx context.Context, e entry) (directory, error) {
 		if key.length > maxPacked {
 			return nil, fmt.Errorf("leaf directory of %d bytes, the limit is %d: %w", key.length, maxPacked, ErrDirectorySize)
 		}
-		// Packed data may grow a thousandfold: what a directory becomes at most is held back beforehand.
-		weight := min(max(leastLoad, int64(key.length)*1000), 2*maxDirectory+maxEntries*entrySize)
-		if err := a.loads.Acquire(ctx, weight); err != nil {
+		packed, release, err := a.hold(ctx, section{a.header.leaves.offset + key.offset, key.length}, 2*maxDirectory+maxEntries*entrySize)
+		if err != nil {
 			return nil, err
 		}
-		defer a.loads.Release(weight)
-		packed := make([]byte, key.length)
-		if err := read(ctx, a.object, packed, a.header.leaves.offset+key.offset); err != nil {
-			return nil, err
-		}
+		defer release()
 		d, err := a.directory(packed)
 		if err != nil {
 			return nil, fmt.Errorf("leaf directory at %d: %w", key.offset, err)
 		}
 		return d, nil
 	})
+}
+
+// hold reads a section and holds the memory of what it becomes, at most so much, until release. Memory is not held while
+// a slow server is waited for, unless the section itself is long.
+func (a *archive) hold(ctx context.Context, s section, most int64) (packed []byte, release func(), err error) {
+	weight := min(max(leastLoad, int64(s.length)*growth), most)
+	if s.length > longRead {
+		if release, err = a.memory.Share(ctx, weight); err != nil {
+			return nil, nil, err
+		}
+	}
+	packed = make([]byte, s.length)
+	err = read(ctx, a.object, packed, s.offset)
+	if err == nil && release == nil {
+		release, err = a.memory.Share(ctx, weight)
+	}
+	if err != nil {
+		if release != nil {
+			release()
+		}
+		return nil, nil, err
+	}
+	return packed, release, nil
 }
 
 // find returns where the tile with an id lies in the tile data: ErrNotFound where there is none.
@@ -141,6 +163,13 @@ func (a *archive) content(ctx context.Context, e entry) ([]byte, error) {
 		compression = compressionGzip // some writers pack pictures and do not say so
 	} else if compression == compressionGzip {
 		compression = compressionNone // and some say so and do not
+	}
+	if compression != compressionNone && compression != compressionUnknown {
+		release, err := a.memory.Share(ctx, min(maxTile, int64(len(data))*growth))
+		if err != nil {
+			return nil, err
+		}
+		defer release()
 	}
 	return unpack(data, compression, maxTile, ErrTileSize)
 }

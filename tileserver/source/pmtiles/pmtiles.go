@@ -21,6 +21,7 @@ import (
 	"github.com/paulmach/orb/maptile"
 
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/internal/budget"
 	"github.com/tilescout/tilescout/tileserver/source"
 )
 
@@ -28,6 +29,8 @@ import (
 type Options struct {
 	DirectoryBytes int64         // memory for leaf directories; 0 means 32 MiB
 	Limits         source.Limits // on each picture
+
+	Memory *budget.Budget // of directories and tiles being unpacked; nil means 96 MiB of its own
 }
 
 // Source is an open archive.
@@ -39,7 +42,10 @@ type Source struct {
 	closed   atomic.Bool
 }
 
-var _ source.Source = (*Source)(nil)
+var (
+	_ source.Source   = (*Source)(nil)
+	_ source.Changing = (*Source)(nil)
+)
 
 // Open opens the file that spec names. What is no PMTiles version 3, is damaged, or holds vector tiles is ErrBadInput.
 func Open(ctx context.Context, spec source.Spec, o Options) (*Source, error) {
@@ -75,7 +81,7 @@ func open(ctx context.Context, spec source.Spec, object Object, o Options) (*Sou
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
-	a, head, root, err := openArchive(ctx, object, cmp.Or(o.DirectoryBytes, 32<<20))
+	a, head, root, err := openArchive(ctx, object, cmp.Or(o.DirectoryBytes, 32<<20), o.Memory)
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +95,12 @@ func open(ctx context.Context, spec source.Spec, object Object, o Options) (*Sou
 
 // Info describes the layer.
 func (s *Source) Info() tilescout.LayerInfo { return s.info }
+
+// Outdated tells whether the file, behind a URL, has been replaced since it was opened.
+func (s *Source) Outdated() bool {
+	c, ok := s.archive.object.(interface{ Changed() bool })
+	return ok && c.Changed()
+}
 
 // Close closes the file. A second Close does nothing.
 func (s *Source) Close() error {

@@ -93,6 +93,9 @@ func (f *File) fetch(ctx context.Context, first, last int64) ([][]byte, error) {
 		if err == nil {
 			return split(data), nil
 		}
+		if errors.Is(err, ErrChanged) {
+			f.changed.Store(true)
+		}
 		var again *retry
 		if !errors.As(err, &again) || try == maxTries {
 			return nil, err

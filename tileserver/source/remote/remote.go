@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -105,6 +106,7 @@ type File struct {
 	slots    *semaphore.Weighted
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
+	changed  atomic.Bool // an answer was of another version
 
 	mu      sync.Mutex
 	flights map[int64]*flight // guarded by mu: by block
@@ -164,6 +166,9 @@ func (f *File) Modified() time.Time {
 
 // Version is a text that differs between versions of the file, as far as the server tells them apart.
 func (f *File) Version() string { return fmt.Sprintf("%d %s %s", f.size, f.etag, f.modified) }
+
+// Changed tells whether a read has failed with ErrChanged: what is kept can still be read, nothing else.
+func (f *File) Changed() bool { return f.changed.Load() }
 
 // Close ends requests under way. Reads after it are ErrUnavailable. Blocks stay in a shared cache until they age.
 func (f *File) Close() error {

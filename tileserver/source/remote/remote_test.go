@@ -288,6 +288,9 @@ func TestChangedFile(t *testing.T) {
 			if !errors.Is(err, remote.ErrChanged) || !errors.Is(err, tilescout.ErrUpstream) {
 				t.Errorf("ReadAt: error %v, want ErrChanged", err)
 			}
+			if !f.Changed() {
+				t.Error("Changed() = false after ErrChanged")
+			}
 			if n := o.requests.Load(); n != 2 {
 				t.Errorf("%d requests, want 2: a changed file is no passing fault", n)
 			}
