@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
@@ -36,6 +37,7 @@ type Encoder struct {
 	model     Model
 	library   string
 	tokenizer tokenizer
+	text      TextManifest
 	resizer   *resizer
 	runner    *runner
 	scratch   scratchPool
@@ -111,9 +113,12 @@ func start(rt *onnxruntime.Runtime, f *folder, o Options) (*Encoder, error) {
 		return nil, fmt.Errorf("model %s: %s: %w", name, f.manifest.Text.File, err)
 	}
 	e := &Encoder{
-		model: f.model, library: rt.Path, tokenizer: f.tokenizer, resizer: newResizer(f.preprocess),
-		decode: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))),
-		runner: &runner{image: image, text: text, size: f.model.InputSize, dimension: f.model.Dimension},
+		model: f.model, library: rt.Path, tokenizer: f.tokenizer, text: f.manifest.Text,
+		resizer: newResizer(f.preprocess), decode: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))),
+		runner: &runner{image: image, text: text, size: f.model.InputSize, dimension: f.model.Dimension, most: backgroundBatch},
+	}
+	if f.manifest.Image.Batch > 0 {
+		e.runner.most = f.manifest.Image.Batch
 	}
 	e.model.Provider, e.model.Runtime = image.Device, rt.Version
 	e.runner.start()
@@ -132,10 +137,13 @@ func (e *Encoder) warm() error {
 	for i := range pixels {
 		pixels[i] = byte(i * 97) // some texture; a black picture could meet a model without bias
 	}
+	began := time.Now()
 	if _, err := e.encodePixels(ctx, pixels, Interactive); err != nil {
 		return err
 	}
-	_, err := e.encodeTokens(ctx, e.tokenizer.probe(), 1)
+	// A large model takes as many at a time as are done soon: who waits for a map waits for the whole run.
+	e.runner.most = max(1, min(e.runner.most, int(runGoal/max(1, time.Since(began)))))
+	_, err := e.encodeTokens(ctx, e.pad([][]int64{e.tokenizer.probe()}), 1)
 	return err
 }
 
@@ -303,8 +311,12 @@ func (e *Encoder) Texts(ctx context.Context, prompts []string) ([]Text, error) {
 		texts[i] = Text{Unknown: t.unknown, Truncated: t.truncated, Described: t.described}
 		lists[i] = t.ids
 	}
-	for i := 0; i < len(prompts); i += textBatch {
-		n := min(textBatch, len(prompts)-i)
+	batch := textBatch
+	if e.text.Batch > 0 {
+		batch = e.text.Batch
+	}
+	for i := 0; i < len(prompts); i += batch {
+		n := min(batch, len(prompts)-i)
 		rows, err := e.encodeTokens(ctx, e.pad(lists[i:i+n]), n)
 		if err != nil {
 			return nil, err
@@ -317,9 +329,12 @@ func (e *Encoder) Texts(ctx context.Context, prompts []string) ([]Text, error) {
 	return texts, nil
 }
 
-// pad joins prompts of different lengths: all become as long as the longest.
+// pad joins prompts of different lengths: all become as long as the longest, or as the model takes them.
 func (e *Encoder) pad(lists [][]int64) []int64 {
 	longest := 0
+	if e.text.Whole {
+		longest = e.text.Context
+	}
 	for _, l := range lists {
 		longest = max(longest, len(l))
 	}

@@ -102,6 +102,8 @@ type ImageManifest struct {
 	Resize  string      `json:"resize"`         // squash | shortest-crop (or shortest) | shortest-crop-round
 	Filter  string      `json:"filter"`         // bicubic | bilinear | box
 	Edge    int         `json:"edge,omitempty"` // shortest: pixels of the shortest side before the crop; 0 is size
+	// Batch is the number of pictures that a run takes, 1 or, as 0, any.
+	Batch int `json:"batch,omitempty"`
 }
 
 // WeightsFile holds the large tensors of a graph that has them outside. The library maps it.
@@ -122,6 +124,8 @@ type TextManifest struct {
 	Vocabulary string      `json:"vocabulary"`       // words: vocab.json; bpe: the ids, or tokenizer.json where there are no merges
 	Merges     string      `json:"merges,omitempty"` // bpe: the file of merges
 	Clean      string      `json:"clean,omitempty"`  // bpe: hf, the default, or openclip
+	Batch      int         `json:"batch,omitempty"`  // prompts that a run takes, 1 or, as 0, any
+	Whole      bool        `json:"whole,omitempty"`  // bpe: prompts are padded to the context
 }
 
 // Caps on what a model folder may hold. The graphs may be as large as a protobuf message can be.
@@ -257,6 +261,8 @@ func parseManifest(raw []byte) (Manifest, error) {
 		return bad("image.edge", m.Image.Edge, "image.size or more")
 	case filterOf(m.Image.Filter) == nil:
 		return bad("image.filter", m.Image.Filter, "bicubic, bilinear or box")
+	case m.Image.Batch != 0 && m.Image.Batch != 1 || m.Text.Batch != 0 && m.Text.Batch != 1:
+		return bad("batch", max(m.Image.Batch, m.Text.Batch), "1, or none")
 	case m.Text.Context < 1 || m.Text.Context > maxContext:
 		return bad("text.context", m.Text.Context, fmt.Sprintf("1 to %d tokens", maxContext))
 	case m.Text.Tokenizer != "words" && m.Text.Tokenizer != "bpe":

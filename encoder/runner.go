@@ -30,8 +30,9 @@ const (
 	queueLength      = 512                     // pictures waiting, for each priority
 	textQueueLength  = 64                      // calls waiting
 	batchWindow      = 2500 * time.Microsecond // how long a run waits for pictures that are being decoded
-	runLimit         = 30 * time.Second
-	fairness         = 8 // interactive batches in a row after which one of the background is let in
+	runGoal          = 10 * time.Second        // what a run may be expected to take, by that of one picture
+	runLimit         = 2 * time.Minute         // after which something is wrong
+	fairness         = 8                       // interactive batches in a row after which one of the background is let in
 )
 
 var errBusy = fmt.Errorf("encoder: its queue is full, try again in a moment: %w", tilescout.ErrBusy)
@@ -63,6 +64,7 @@ type runner struct {
 	image, text *onnxruntime.Session
 	size        int // pixels a side
 	dimension   int
+	most        int // pictures of a run, at most backgroundBatch
 
 	interactive chan *job
 	background  chan *job
@@ -172,9 +174,9 @@ func (r *runner) next() (p Priority, any bool) {
 
 // gather fills a batch from a queue. It waits, shortly, only while pictures are being decoded that could join.
 func (r *runner) gather(batch []*job, p Priority) []*job {
-	queue, limit := r.interactive, interactiveBatch
+	queue, limit := r.interactive, min(interactiveBatch, r.most)
 	if p == Background {
-		queue, limit = r.background, backgroundBatch
+		queue, limit = r.background, r.most
 	}
 	var timeout <-chan time.Time
 	for len(batch) < limit {

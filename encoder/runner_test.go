@@ -11,6 +11,7 @@ import (
 // idleRunner has queues but no goroutine, so that a test can fill them and look at what is taken.
 func idleRunner() *runner {
 	return &runner{
+		most:        backgroundBatch,
 		interactive: make(chan *job, queueLength), background: make(chan *job, queueLength), texts: make(chan *textJob, textQueueLength),
 		size: 8, dimension: 4,
 	}

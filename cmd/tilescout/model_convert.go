@@ -30,6 +30,7 @@ func (a *app) modelConvertCommand() *cobra.Command {
 		Short: "Make a model folder of a CLIP checkpoint",
 		Long: `Read a CLIP checkpoint (a folder of transformers or open_clip, a .pt, .bin, .safetensors or .msgpack file),
 write the graphs that run it, and hold them against a plain computation of the same model.
+Ready ONNX graphs of immich, rclip, optimum or transformers.js are taken as they are.
 Nothing is downloaded and no code in the checkpoint is run. Either the whole folder is there in the end, or nothing.
 
 --int8 makes the image tower three and a half times as fast on a CPU with VNNI and a quarter of the size. It is fitted to tiles: name a
@@ -56,6 +57,7 @@ folder of pictures or a source of your own with --calibrate, or it is fitted to 
 	f.StringVar(&o.dense, "dense", "", "embeddings of patches: naclip (default), clearclip, maskclip or none")
 	f.StringVar(&o.ID, "id", "", "id of the model (default: the name of the folder)")
 	f.StringVar(&o.Title, "title", "", "title of the model")
+	f.Float64Var(&o.LogitScale, "logit-scale", 0, "of ready ONNX graphs, which do not hold it (default 100)")
 	f.StringVar(&o.Licence, "licence", "", "licence of the model")
 	f.BoolVar(&o.unverified, "no-verify", false, "do not hold the graphs against the reference")
 	return c
@@ -89,6 +91,12 @@ func (a *app) convertModel(c *cobra.Command, src string, o convertFlags) error {
 		return err
 	}
 	ckpt, err := checkpoint.Open(ctx, src, checkpoint.Options{Activation: o.activation})
+	if errors.Is(err, checkpoint.ErrONNX) {
+		return a.convertReady(ctx, src, o)
+	}
+	if err == nil && o.LogitScale != 0 {
+		err = errors.Join(ckpt.Close(), fmt.Errorf("--logit-scale is for ready ONNX graphs; a checkpoint has its own: %w", errUsage))
+	}
 	if errors.Is(err, tilescout.ErrNotFound) {
 		return fmt.Errorf("%w: %w", err, tilescout.ErrBadInput)
 	}
@@ -100,33 +108,45 @@ func (a *app) convertModel(c *cobra.Command, src string, o convertFlags) error {
 	if err := a.calibration(c, &o); err != nil {
 		return err
 	}
-	var bar *bar
-	stage := ""
-	o.Progress = func(name string, done, total int) {
-		if name != stage {
-			if bar != nil {
-				bar.done()
-			}
-			stage, bar = name, a.progress(name)
-		}
-		bar.count(done, total)
-	}
+	finish := a.stages(&o.Options)
 	if !o.unverified {
 		o.Check = a.checkConverted
 	}
 	report, err := convert.Convert(ctx, ckpt, o.out, o.Options)
-	if bar != nil {
-		bar.done()
-	}
+	finish()
 	if err != nil {
 		return err
 	}
+	a.converted(report, o.out)
+	return nil
+}
+
+// stages shows how a conversion goes on, a bar for each stage; the returned function ends the last.
+func (a *app) stages(o *convert.Options) (finish func()) {
+	var shown *bar
+	stage := ""
+	finish = func() {
+		if shown != nil {
+			shown.done()
+		}
+	}
+	o.Progress = func(name string, done, total int) {
+		if name != stage {
+			finish()
+			stage, shown = name, a.progress(name)
+		}
+		shown.count(done, total)
+	}
+	return finish
+}
+
+// converted says what was written.
+func (a *app) converted(report convert.Report, out string) {
 	for _, n := range report.Notes {
 		fmt.Fprintf(a.stderr, "tilescout: %s\n", n)
 	}
-	fmt.Fprintf(a.stderr, "%s: %.1f MB, image tower %s; use it with --model %s\n", o.out, float64(report.Bytes)/1e6, report.Manifest.Made.Precision, o.out)
-	fmt.Fprintln(a.stdout, o.out)
-	return nil
+	fmt.Fprintf(a.stderr, "%s: %.1f MB, image tower %s; use it with --model %s\n", out, float64(report.Bytes)/1e6, report.Manifest.Made.Precision, out)
+	fmt.Fprintln(a.stdout, out)
 }
 
 // calibration gets the library and the pictures that int8 needs.

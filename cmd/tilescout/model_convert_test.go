@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"image"
 	"image/png"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"github.com/tilescout/tilescout/encoder/checkpoint"
 	"github.com/tilescout/tilescout/encoder/convert"
 	"github.com/tilescout/tilescout/encoder/encodertest"
+	"github.com/tilescout/tilescout/encoder/graph"
 	"github.com/tilescout/tilescout/encoder/reference"
 	"github.com/tilescout/tilescout/tileserver/source/sourcetest"
 )
@@ -116,6 +119,83 @@ func cardAnswer(t *testing.T, src string, picture *image.NRGBA, labels []string)
 		out[l] /= sum
 	}
 	return out
+}
+
+// Ready ONNX graphs are converted, and served as they lie: the first start makes a model folder in the data folder.
+func TestReadyGraphs(t *testing.T) {
+	library := encodertest.Library(t)
+	tiny := sourcetest.Shared(t, "clip", "tiny", "hf")
+	c, err := checkpoint.Open(t.Context(), tiny, checkpoint.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	src, data := filepath.Join(t.TempDir(), "exported"), t.TempDir()
+	if err := os.Mkdir(src, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, write := range map[string]func(io.Writer) ([]byte, error){
+		"image": func(w io.Writer) ([]byte, error) {
+			return graph.Image(t.Context(), c, c.Architecture(), graph.ImageOptions{Dense: graph.DenseNone}, w)
+		},
+		"text": func(w io.Writer) ([]byte, error) {
+			return graph.Text(t.Context(), c, c.Architecture(), graph.TextOptions{}, w)
+		},
+	} {
+		var weights bytes.Buffer
+		model, err := write(&weights)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for file, content := range map[string][]byte{name + ".onnx": model, name + ".weights": weights.Bytes()} {
+			if err := os.WriteFile(filepath.Join(src, file), content, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, name := range []string{"vocab.json", "merges.txt", "config.json"} {
+		raw, err := os.ReadFile(filepath.Join(tiny, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(src, name), raw, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	call := func(args ...string) (int, string, string) {
+		var out, errs strings.Builder
+		status := run(t.Context(), append(args, "--data", data, "--onnxruntime", library), strings.NewReader(""), &out, &errs)
+		return status, out.String(), errs.String()
+	}
+	dir := filepath.Join(t.TempDir(), "converted")
+	if status, _, errs := call("model", "info", src, "-o", "table"); status != 0 {
+		t.Errorf("info: status %d, %s", status, errs)
+	}
+	if status, _, errs := call("model", "convert", src, "--out", dir, "--logit-scale", "20"); status != 0 || !strings.Contains(errs, "verified") {
+		t.Fatalf("convert: status %d, %s", status, errs)
+	}
+	if status, out, errs := call("model", "verify", dir, "-o", "table", "--against", tiny); status != 0 || !strings.Contains(out, "image tower    pass") {
+		t.Errorf("verify: status %d, %s%s", status, out, errs)
+	}
+	picture := filepath.Join(t.TempDir(), "picture.png")
+	var b bytes.Buffer
+	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, 40, 40))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(picture, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ask := []string{"classify", picture, "--labels", "stadium,forest", "-o", "json", "--model"}
+	status, first, errs := call(append(ask, src)...)
+	if status != 0 || !strings.Contains(errs, "once") {
+		t.Errorf("classify: status %d, %s", status, errs)
+	}
+	if status, again, errs := call(append(ask, src)...); status != 0 || strings.Contains(errs, "once") || again != first {
+		t.Errorf("classify again: status %d, %s%s, want %s", status, again, errs, first)
+	}
+	if status, _, errs := call("model", "convert", src, "--out", filepath.Join(data, "x"), "--int8"); status != statusBadInput || !strings.Contains(errs, "decided in ready graphs") {
+		t.Errorf("int8: status %d, %s", status, errs)
+	}
 }
 
 func TestConvertRefusesInOneLine(t *testing.T) {

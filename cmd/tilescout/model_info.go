@@ -42,9 +42,8 @@ read, but with --check every weight is, to find damaged ones.`,
 				return err
 			}
 			k, err := checkpoint.Open(c.Context(), path, checkpoint.Options{})
-			if graphs, ready := checkpoint.FindONNX(path); err != nil && ready == nil {
-				fmt.Fprintf(a.stdout, "%s: ready ONNX graphs as %s has them\nimage  %s\ntext   %s\n", path, graphs.Layout, graphs.Image, graphs.Text)
-				return nil
+			if errors.Is(err, checkpoint.ErrONNX) {
+				return a.printReady(path)
 			}
 			if err != nil {
 				return err

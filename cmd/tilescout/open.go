@@ -215,12 +215,15 @@ func (a *app) openEncoder(ctx context.Context, cfg config.Config) (*encoder.Enco
 		return nil, fmt.Errorf("model %s: a checkpoint is made into a model folder first: tilescout model get %s, tilescout model convert %s --out DIR --int8, then --model DIR: %w",
 			cfg.Model, cfg.Model, cfg.Model, tilescout.ErrBadInput)
 	}
+	if err := a.makeReady(ctx, cfg.Model, dir); err != nil {
+		return nil, err
+	}
 	return encoder.Open(ctx, a.encoderOptions(cfg, dir))
 }
 
 func (a *app) encoderOptions(cfg config.Config, dataDir string) encoder.Options {
 	return encoder.Options{
-		Model: cfg.Model, Device: cfg.Device, Library: a.runtime, DataDir: dataDir, Threads: a.threads,
+		Model: cmp.Or(readyFolder(cfg.Model, dataDir), cfg.Model), Device: cfg.Device, Library: a.runtime, DataDir: dataDir, Threads: a.threads,
 		Notice: func(line string) { fmt.Fprintf(a.stderr, "tilescout: %s\n", line) },
 	}
 }

@@ -116,20 +116,33 @@ func Open(vocab, merges io.Reader, o Options) (*Tokenizer, error) {
 func OpenJSON(r io.Reader, o Options) (*Tokenizer, error) {
 	var file struct {
 		Model struct {
-			Type   string            `json:"type"`
-			Suffix string            `json:"end_of_word_suffix"`
-			Vocab  map[string]int    `json:"vocab"`
-			Merges []json.RawMessage `json:"merges"`
+			Type   string          `json:"type"`
+			Suffix string          `json:"end_of_word_suffix"`
+			Vocab  json.RawMessage `json:"vocab"` // a list in other types
+			Merges json.RawMessage `json:"merges"`
 		} `json:"model"`
 	}
 	if err := decode(r, &file); err != nil {
 		return nil, fmt.Errorf("tokenizer.json: %w", err)
 	}
 	if m := file.Model; m.Type != "" && m.Type != "BPE" || m.Suffix != wordEnd {
-		return nil, fmt.Errorf("tokenizer.json: model %.20q with word ending %.20q: %w", m.Type, m.Suffix, ErrVocabulary)
+		return nil, fmt.Errorf("tokenizer.json: model %.20q with word ending %.20q, want BPE with %q (SigLIP and multilingual CLIPs have others): %w", m.Type, m.Suffix, wordEnd, ErrVocabulary)
 	}
-	pairs := make([][2]string, 0, min(len(file.Model.Merges), maxMerges))
-	for i, raw := range file.Model.Merges {
+	var vocab map[string]int
+	var merges []json.RawMessage
+	for _, part := range []struct {
+		raw  json.RawMessage
+		into any
+	}{{file.Model.Vocab, &vocab}, {file.Model.Merges, &merges}} {
+		if part.raw == nil {
+			continue
+		}
+		if err := json.Unmarshal(part.raw, part.into); err != nil {
+			return nil, fmt.Errorf("tokenizer.json: %v: %w", err, ErrVocabulary)
+		}
+	}
+	pairs := make([][2]string, 0, min(len(merges), maxMerges))
+	for i, raw := range merges {
 		if i == maxMerges {
 			break
 		}
@@ -146,7 +159,7 @@ func OpenJSON(r io.Reader, o Options) (*Tokenizer, error) {
 		}
 		pairs = append(pairs, pair)
 	}
-	return build(pairs, file.Model.Vocab, o)
+	return build(pairs, vocab, o)
 }
 
 func decode(r io.Reader, into any) error {

@@ -33,6 +33,7 @@ var (
 	ErrUnsupported = reject.New("checkpoint", "ErrArchitecture", "architecture not supported")
 	ErrConfig      = reject.New("checkpoint", "ErrConfig", "config is not that of a CLIP model")
 	ErrFormat      = reject.New("checkpoint", "ErrFormat", "not a checkpoint in a known format")
+	ErrONNX        = reject.New("checkpoint", "ErrReadyONNX", "ready ONNX graphs, no checkpoint")
 	ErrFolder      = reject.New("checkpoint", "ErrFolder", "folder lacks a file of the model")
 	ErrLogitScale  = reject.New("checkpoint", "ErrLogitScale", "logit scale is out of range")
 )

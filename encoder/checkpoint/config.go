@@ -160,7 +160,7 @@ func (c *configs) apply(a *Architecture) error {
 
 func (t *transformersConfig) apply(a *Architecture) error {
 	if t.ModelType != "" && t.ModelType != "clip" {
-		return fmt.Errorf("model_type %.40q, want clip: %w", t.ModelType, ErrUnsupported)
+		return notCLIP(t.ModelType)
 	}
 	text, err := tower(t.Text, t.TextDict)
 	if err != nil {

@@ -247,7 +247,7 @@ func TestSideFiles(t *testing.T) {
 		"index without file": {map[string][]byte{"model.safetensors.index.json": []byte(`{"weight_map":{"a":"x.safetensors"}}`)}, checkpoint.ErrFolder, "x.safetensors"},
 		"index lies": {map[string][]byte{"model.safetensors.index.json": []byte(`{"weight_map":{"a":"x.safetensors"}}`), "x.safetensors": weights},
 			tilescout.ErrBadInput, "index"},
-		"ready ONNX": {map[string][]byte{"visual.onnx": {1}, "textual.onnx": {1}}, checkpoint.ErrFormat, "ONNX"},
+		"ready ONNX": {map[string][]byte{"visual.onnx": {1}, "textual.onnx": {1}}, checkpoint.ErrONNX, "ONNX"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k, err := checkpoint.Open(t.Context(), save(t, c.files), checkpoint.Options{})

@@ -80,7 +80,7 @@ func locate(path string) (location, error) {
 	}
 	if len(l.weights) == 0 {
 		if o, err := FindONNX(path); err == nil {
-			return location{}, fmt.Errorf("a ready ONNX folder (%s), not a checkpoint: %w", o.Layout, ErrFormat)
+			return location{}, fmt.Errorf("as %s has them: %w", o.Layout, ErrONNX)
 		}
 		return location{}, fmt.Errorf("no weights in it (model.safetensors, pytorch_model.bin, flax_model.msgpack, a .pt file): %w", ErrFolder)
 	}

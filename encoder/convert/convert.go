@@ -7,6 +7,7 @@ package convert
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -33,6 +34,7 @@ type Options struct {
 	Precision          graph.Precision   // of the image tower; "" is Float32
 	Dense              graph.DenseMethod // "" is NACLIP's
 	Vocabulary         string            // folder of the vocabulary where the checkpoint has none
+	LogitScale         float64           // of ready graphs, which do not hold it; 0 is 100
 	// Pictures are tiles as they will be embedded: int8 is calibrated on them and compared with float. 100 or more tell.
 	Pictures []tilescout.Picture
 	Runtime  *onnxruntime.Runtime // for int8
@@ -55,7 +57,16 @@ type Report struct {
 // Convert writes the model folder out, which must not exist, beside it first and then under its name: an interrupted or
 // failed conversion leaves nothing. A checkpoint that cannot be converted, a vocabulary that is not its own and an out
 // that exists are tilescout.ErrBadInput.
-func Convert(ctx context.Context, c *checkpoint.Checkpoint, out string, o Options) (report Report, err error) {
+func Convert(ctx context.Context, c *checkpoint.Checkpoint, out string, o Options) (Report, error) {
+	return write(ctx, out, o.Check, func(dir string) (Report, error) {
+		w := &writer{dir: dir, c: c, a: c.Architecture(), o: o}
+		return w.all(ctx)
+	})
+}
+
+// write makes a folder: fill writes it beside out, and it gets its name when it is whole and check, which may be nil,
+// has found nothing.
+func write(ctx context.Context, out string, check func(context.Context, string) error, fill func(dir string) (Report, error)) (report Report, err error) {
 	out = filepath.Clean(out)
 	if _, err := os.Lstat(out); err == nil {
 		return Report{}, fmt.Errorf("convert: %s exists already: remove it or name another folder: %w", out, tilescout.ErrBadInput)
@@ -72,12 +83,11 @@ func Convert(ctx context.Context, c *checkpoint.Checkpoint, out string, o Option
 			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
-	w := &writer{dir: dir, c: c, a: c.Architecture(), o: o}
-	if report, err = w.all(ctx); err != nil {
+	if report, err = fill(dir); err != nil {
 		return Report{}, fmt.Errorf("convert: %w", err)
 	}
-	if o.Check != nil {
-		if err := o.Check(ctx, dir); err != nil {
+	if check != nil {
+		if err := check(ctx, dir); err != nil {
 			return Report{}, fmt.Errorf("convert: %w", err)
 		}
 	}
@@ -117,7 +127,7 @@ func (w *writer) all(ctx context.Context) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	if err := w.vocabulary(); err != nil {
+	if err := w.vocabulary(w.c.Tokenizer(), w.fits); err != nil {
 		return Report{}, err
 	}
 	if err := w.image(ctx, options); err != nil {
@@ -139,6 +149,14 @@ func (w *writer) all(ctx context.Context) (Report, error) {
 	if err := w.golden(ctx); err != nil {
 		return Report{}, err
 	}
+	return w.finish()
+}
+
+// fits says whether a vocabulary is that of the checkpoint's text tower.
+func (w *writer) fits(t *bpe.Tokenizer) error { return t.Fits(w.a.Vocabulary, w.a.EOS) }
+
+// finish writes what is the same for all models, and the manifest last.
+func (w *writer) finish() (Report, error) {
 	if err := w.background(); err != nil {
 		return Report{}, err
 	}
@@ -176,36 +194,46 @@ func (w *writer) plan() (graph.ImageOptions, error) {
 			Mean: p.Mean, Std: p.Std, Precision: string(w.o.Precision),
 		},
 	}
-	if w.m.Title == "" {
-		w.m.Title = "CLIP " + w.a.Name()
-	}
-	if w.m.Licence == "" {
-		w.m.Licence = "that of the checkpoint"
-	}
+	w.named("CLIP " + w.a.Name())
 	if w.o.Dense == graph.DenseNone {
 		w.m.Image.Dense = ""
 	}
-	switch p.Resize {
-	case "squash":
-		w.m.Image.Resize = "squash"
-	case "shortest":
-		w.m.Image.Resize = "shortest-crop"
-		if p.Crop == "round" {
-			w.m.Image.Resize = "shortest-crop-round"
-		}
-		if p.Edge > p.Size {
-			w.m.Image.Edge = p.Edge * size / p.Size
-		}
-	default:
-		return graph.ImageOptions{}, fmt.Errorf("its pictures are resized by %q, which Tilescout does not do: want shortest or squash: %w", p.Resize, tilescout.ErrBadInput)
-	}
-	if p.Filter != "bicubic" && p.Filter != "bilinear" && p.Filter != "box" {
-		return graph.ImageOptions{}, fmt.Errorf("its pictures are resized with the filter %q: want bicubic, bilinear or box: %w", p.Filter, tilescout.ErrBadInput)
+	var err error
+	if w.m.Image.Resize, w.m.Image.Edge, err = resizing(p, size); err != nil {
+		return graph.ImageOptions{}, err
 	}
 	if w.a.ActivationFrom == "guess" {
 		w.note("the checkpoint does not say its activation: %s was taken. The wrong one costs accuracy silently: look it up and say --activation quick_gelu or gelu", w.a.Activation)
 	}
 	return graph.ImageOptions{Size: size, Mean: p.Mean, Std: p.Std, Positions: positionsOf(w.c), Dense: w.o.Dense, Precision: w.o.Precision}, nil
+}
+
+// named fills in what nobody said.
+func (w *writer) named(title string) {
+	w.m.Title = cmp.Or(w.m.Title, title)
+	w.m.Licence = cmp.Or(w.m.Licence, "that of the checkpoint")
+}
+
+// resizing is a way of preprocessing in the words of a manifest, for an input of size pixels.
+func resizing(p checkpoint.Preprocessing, size int) (resize string, edge int, err error) {
+	switch p.Resize {
+	case "squash":
+		resize = "squash"
+	case "shortest":
+		resize = "shortest-crop"
+		if p.Crop == "round" {
+			resize = "shortest-crop-round"
+		}
+		if p.Edge > p.Size {
+			edge = p.Edge * size / p.Size
+		}
+	default:
+		return "", 0, fmt.Errorf("its pictures are resized by %q, which Tilescout does not do: want shortest or squash: %w", p.Resize, tilescout.ErrBadInput)
+	}
+	if p.Filter != "bicubic" && p.Filter != "bilinear" && p.Filter != "box" {
+		return "", 0, fmt.Errorf("its pictures are resized with the filter %q: want bicubic, bilinear or box: %w", p.Filter, tilescout.ErrBadInput)
+	}
+	return resize, edge, nil
 }
 
 // defaultDense says whether the dense output is the one that the reference computes.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/encoder/bpe"
+	"github.com/tilescout/tilescout/encoder/checkpoint"
 )
 
 // maxVocabulary bounds the files of a vocabulary, in bytes; tokenizer.json of CLIP has 3.6 MB.
@@ -26,15 +27,14 @@ const (
 	openAIMergesLines = 1 + 49152 - 256 - 2 // with the line of its version
 )
 
-// vocabulary copies the checkpoint's vocabulary, having looked whether it is that of its text tower.
-func (w *writer) vocabulary() error {
-	t := w.c.Tokenizer()
+// vocabulary copies a vocabulary, having looked whether it fits the text tower.
+func (w *writer) vocabulary(t checkpoint.Tokenizer, fits func(*bpe.Tokenizer) error) error {
 	dir := t.Folder
 	if w.o.Vocabulary != "" {
 		dir = w.o.Vocabulary
 	}
 	if dir == "" {
-		return w.ownVocabulary(t.Cleaning)
+		return w.ownVocabulary(t.Cleaning, fits)
 	}
 	tokenizer, err := bpe.Load(dir, bpe.Options{Cleaning: t.Cleaning})
 	if errors.Is(err, tilescout.ErrNotFound) {
@@ -43,7 +43,7 @@ func (w *writer) vocabulary() error {
 	if err != nil {
 		return fmt.Errorf("vocabulary %s: %w", dir, err)
 	}
-	if err := tokenizer.Fits(w.a.Vocabulary, w.a.EOS); err != nil {
+	if err := fits(tokenizer); err != nil {
 		return fmt.Errorf("vocabulary %s: %w", dir, err)
 	}
 	w.tokenizer = tokenizer
@@ -83,12 +83,12 @@ func (w *writer) vocabulary() error {
 
 // ownVocabulary writes CLIP's own vocabulary for a checkpoint that has none beside it, if it can be the one that the text
 // tower was trained with.
-func (w *writer) ownVocabulary(cleaning string) error {
+func (w *writer) ownVocabulary(cleaning string, fits func(*bpe.Tokenizer) error) error {
 	tokenizer, err := bpe.CLIP(bpe.Options{Cleaning: cleaning})
 	if err != nil {
 		return err
 	}
-	if err := tokenizer.Fits(w.a.Vocabulary, w.a.EOS); err != nil {
+	if err := fits(tokenizer); err != nil {
 		return fmt.Errorf("the checkpoint has no vocabulary (vocab.json and merges.txt, tokenizer.json or %s) beside it and CLIP's own is not its: put it there, or name a folder that has it with --vocabulary: %w", openAIMerges, err)
 	}
 	merges, err := bpe.CLIPMerges()

@@ -212,7 +212,7 @@ func (f *folder) tokenizer(ctx context.Context) error {
 
 func (f *folder) activation(context.Context) error {
 	made := f.m.Made
-	if made == nil {
+	if made == nil || made.Activation == "" { // it is in the graph, as somebody else exported it
 		return nil
 	}
 	if made.ActivationFrom == "guess" {
