@@ -189,6 +189,14 @@ func (c *Cache[K, V]) Peek(key K) (V, bool) {
 	return e.value, ok
 }
 
+// Has says whether Get would find the value of key, or a load of it to wait for.
+func (c *Cache[K, V]) Has(key K) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, flying := c.flights[key]
+	return flying || c.lru.Contains(key)
+}
+
 // Add keeps a value. It replaces what is held; a load of the same key under way answers its callers and is not kept.
 func (c *Cache[K, V]) Add(key K, value V) {
 	bytes := c.weigh(key, value)

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math"
 	"net/http"
-	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/internal/cores"
 	"github.com/tilescout/tilescout/internal/problem"
 )
 
@@ -43,13 +43,13 @@ type Gate struct {
 // DefaultGates are the bounds of SEC reference §3. Map clients do not retry (GIS reference §1), so that tiles wait
 // before they are refused, and E, which overlay tiles are in, has more places: they mostly wait for the encoder.
 func DefaultGates() map[Class]Gate {
-	cores := runtime.GOMAXPROCS(0)
+	n := cores.N()
 	return map[Class]Gate{
-		Render: {2 * cores, 16 * cores, 2 * time.Second},
+		Render: {2 * n, 16 * n, 2 * time.Second},
 		Fetch:  {64, 256, 10 * time.Second},
 		Text:   {1, 64, 2 * time.Second},
 		Embed:  {64, 512, 5 * time.Second},
-		Scan:   {max(1, cores/2), 16, 3 * time.Second},
+		Scan:   {max(1, n/2), 16, 3 * time.Second},
 	}
 }
 
@@ -160,6 +160,15 @@ func (g *gate) enter(ctx context.Context, weight int) (leave func(), err error) 
 	}
 	g.waited.Observe(time.Since(began).Seconds())
 	return g.leaver(n), nil
+}
+
+// full says whether somebody who came now would be refused at once.
+func (g *gate) full() bool {
+	queued := g.waiting.Load() + 1
+	if queued == 1 {
+		return false // nobody waits: there may be places
+	}
+	return queued > g.queue || queued > g.places && g.expected(queued) > g.wait
 }
 
 func (g *gate) refuse(reason, text string) error {

@@ -132,7 +132,7 @@ func TestAdmissionWaits(t *testing.T) {
 }
 
 // scrape returns the value of one line of a collector, like name{class="F"}.
-func scrape(t *testing.T, c prometheus.Collector, line string) string {
+func scrape(t testing.TB, c prometheus.Collector, line string) string {
 	t.Helper()
 	r := prometheus.NewRegistry()
 	r.MustRegister(c)

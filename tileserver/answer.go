@@ -97,6 +97,10 @@ func (s *site) tile(ctx context.Context, l *layer, k tileKey, ifNoneMatch string
 		}
 		s.forget(k)
 	}
+	// Before anything is made for it: of ten times what can be done, nine are refused.
+	if gate := s.admission.gates[l.class()]; gate.full() && !s.tiles.Has(k) {
+		return answer{}, false, gate.refuse(reasonFull, "too many requests at once")
+	}
 	if ifNoneMatch != "" {
 		// Not through the cache: an answer without data is good for this client only.
 		if a, err := s.load(ctx, l, k, ifNoneMatch); err == nil && len(a.data) == 0 {
@@ -174,6 +178,10 @@ func (s *site) load(ctx context.Context, l *layer, k tileKey, ifNoneMatch string
 		}
 		defer leave()
 	}
+	if err := s.computing.Acquire(ctx, 1); err != nil {
+		return answer{}, fmt.Errorf("layer %s: tile %d/%d/%d: wait for a processor: %w", k.layer, k.tile.Z, k.tile.X, k.tile.Y, err)
+	}
+	defer s.computing.Release(1)
 	release, err := s.budget.Acquire(ctx, src.decoded(k.size))
 	if err != nil {
 		return answer{}, fmt.Errorf("layer %s: tile %d/%d/%d: %w", k.layer, k.tile.Z, k.tile.X, k.tile.Y, err)

@@ -8,6 +8,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"sync"
 
 	"github.com/deepteams/webp"
 	"golang.org/x/image/draw"
@@ -118,13 +119,25 @@ func encode(img image.Image, mediaType string) ([]byte, error) {
 		err = webp.Encode(&out, img, o)
 	default:
 		// The fast level: photographs shrink by a few percent more at the default, in three times the time.
-		err = (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&out, eightBit(img))
+		err = (&png.Encoder{CompressionLevel: png.BestSpeed, BufferPool: pngBuffers}).Encode(&out, eightBit(img))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", mediaType, err)
 	}
 	return out.Bytes(), nil
 }
+
+// pngBuffers keeps what the encoder needs besides the picture, most of a megabyte, from one tile to the next.
+var pngBuffers = &bufferPool{}
+
+type bufferPool struct{ pool sync.Pool }
+
+func (p *bufferPool) Get() *png.EncoderBuffer {
+	b, _ := p.pool.Get().(*png.EncoderBuffer) // nil: the encoder makes one
+	return b
+}
+
+func (p *bufferPool) Put(b *png.EncoderBuffer) { p.pool.Put(b) }
 
 // eightBit returns img with 8 bits a channel: package png writes 16 for what a JPEG decodes to, which GDAL then
 // clamps to white.

@@ -146,7 +146,10 @@ func (s *site) middleware(next http.Handler) http.Handler {
 				s.metrics.refused(e.err)
 			}
 			s.metrics.answered(e.route, r.Method, w.code, w.bytes, took)
-			if w.code >= 400 && w.code != http.StatusNotFound || s.sampler.take(e) {
+			// Refusals under load come by the thousand, and each must cost next to nothing.
+			refused := errors.Is(e.err, tilescout.ErrBusy)
+			wrong := w.code >= 400 && w.code != http.StatusNotFound && !refused
+			if wrong || !refused && e.tile == "" || s.sampler.take() {
 				s.logRequest(r, w, id, took)
 			}
 		}()
@@ -208,12 +211,20 @@ type sampler struct {
 	count atomic.Uint64
 }
 
-func (s *sampler) take(e *entry) bool {
-	return e.tile == "" || s.limit.Allow() || s.count.Add(1)%100 == 0
-}
+func (s *sampler) take() bool { return s.limit.Allow() || s.count.Add(1)%100 == 0 }
 
 func (s *site) logRequest(r *http.Request, w *recorder, id string, took time.Duration) {
 	e := w.entry
+	level := slog.LevelInfo
+	if e.err != nil && w.code >= 500 {
+		level = slog.LevelError
+		if errors.Is(e.err, tilescout.ErrBusy) {
+			level = slog.LevelWarn // meant to be so; tilescout_admission_rejected_total counts all of them
+		}
+	}
+	if !s.log.Enabled(r.Context(), level) {
+		return
+	}
 	attrs := []slog.Attr{
 		slog.String("req_id", id), slog.String("method", r.Method), slog.String("route", e.route),
 		slog.Int("code", w.code), slog.Int64("bytes", w.bytes),
@@ -225,12 +236,8 @@ func (s *site) logRequest(r *http.Request, w *recorder, id string, took time.Dur
 			attrs = append(attrs, slog.String(a.name, a.value))
 		}
 	}
-	level := slog.LevelInfo
 	if e.err != nil {
 		attrs = append(attrs, slog.String("error", redact(e.err)))
-		if w.code >= 500 {
-			level = slog.LevelError
-		}
 	}
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
 }

@@ -17,11 +17,13 @@ import (
 	"github.com/paulmach/orb/maptile"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/net/netutil"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/cache"
 	"github.com/tilescout/tilescout/internal/budget"
+	"github.com/tilescout/tilescout/internal/cores"
 )
 
 // Options are the settings of a server. The zero value of each field works. Those above the line may differ in a
@@ -103,6 +105,7 @@ type core struct {
 	forgetting *sync.Mutex // one at a time drops a stale tile
 	admission  *Admission
 	budget     *budget.Budget
+	computing  *semaphore.Weighted // as many as there are processors: more would keep those waiting who need none
 	draining   *atomic.Bool
 	sampler    *sampler
 	fixed      fixed
@@ -124,8 +127,9 @@ func New(o Options) (*Server, error) {
 		empties: &empties{}, log: o.Log, metrics: newMetrics(o.Registry, o.Version),
 		tiles:      cache.New(o.CacheBytes, func(k tileKey, a answer) int { return a.weight(k, 0) }),
 		forgetting: &sync.Mutex{}, draining: &atomic.Bool{}, admission: o.Admission, budget: o.Budget,
-		sampler: &sampler{limit: rate.NewLimiter(20, 40)},
-		fixed:   fixed{reload: o.Reload, elsewhere: o.MetricsElsewhere},
+		computing: semaphore.NewWeighted(int64(cores.N())),
+		sampler:   &sampler{limit: rate.NewLimiter(20, 40)},
+		fixed:     fixed{reload: o.Reload, elsewhere: o.MetricsElsewhere},
 	}}
 	s.tiles.LoadTimeout = loadLimit
 	s.metrics.watchCache("tile", s.tiles.Stats)

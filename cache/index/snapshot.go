@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
 	"sync/atomic"
 	"unsafe"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/internal/cores"
 )
 
 // Snapshot is a set as it was at one moment: the tiles that have an embedding, in Morton order. It does not change and
@@ -252,7 +252,7 @@ func (s *Snapshot) ScanMany(ctx context.Context, queries []Query, lo, hi int, ou
 			}
 		}
 	}
-	workers := min(runtime.GOMAXPROCS(0), len(tasks))
+	workers := min(cores.N(), len(tasks))
 	if workers == 1 {
 		return work(ctx)
 	}

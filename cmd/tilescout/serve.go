@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/tilescout/tilescout/internal/cores"
 	"github.com/tilescout/tilescout/plugin/search"
 	"github.com/tilescout/tilescout/tileserver/config"
 	"golang.org/x/sync/errgroup"
@@ -60,6 +61,7 @@ func (a *app) serve(ctx context.Context, o serveOptions) error {
 	}
 	log := newLog(a.stderr, cfg.LogLevel)
 	useMemoryLimit(log)
+	cores.Spare()
 	p, err := a.open(ctx, cfg, forServing)
 	if err != nil {
 		return err

@@ -85,8 +85,9 @@ func Code(err error) string { return find(err).code }
 
 // Detail returns the one line about err that a client may read: the error's text where the kind is the
 // client's business, a fixed text where it could hold paths, addresses or keys of the operator.
-func Detail(err error) string {
-	r := find(err)
+func Detail(err error) string { return find(err).detail(err) }
+
+func (r row) detail(err error) string {
 	if !r.public {
 		return r.text
 	}
@@ -112,10 +113,12 @@ type Document struct {
 // (a tile out of range to max-age=60) and Retry-After on 503. Nothing may have been written before.
 func Write(w http.ResponseWriter, r *http.Request, err error) {
 	Note(w, err)
-	status := Headers(w, err)
+	kind := find(err) // once: under load, most answers are refusals
+	kind.headers(w.Header())
+	status := kind.status
 	doc := Document{
 		Type: "about:blank", Title: http.StatusText(status), Status: status,
-		Detail: Detail(err), Code: Code(err), Request: w.Header().Get("X-Request-Id"),
+		Detail: kind.detail(err), Code: kind.code, Request: w.Header().Get("X-Request-Id"),
 	}
 	doc.Description = doc.Detail
 	body, fail := json.Marshal(doc)
@@ -132,19 +135,22 @@ func Write(w http.ResponseWriter, r *http.Request, err error) {
 
 // Headers sets the headers of an error answer and returns its status, for answers with a body of their own (WMTS).
 func Headers(w http.ResponseWriter, err error) int {
-	h := w.Header()
+	kind := find(err)
+	kind.headers(w.Header())
+	return kind.status
+}
+
+func (r row) headers(h http.Header) {
 	for _, name := range []string{"ETag", "Last-Modified", "Content-Length", "Content-Encoding", "Content-Disposition", "Vary"} {
 		h.Del(name)
 	}
-	row := find(err)
 	h.Set("Cache-Control", "no-store")
-	if row.kind == tilescout.ErrOutOfRange {
+	if r.kind == tilescout.ErrOutOfRange {
 		h.Set("Cache-Control", "public, max-age=60")
 	}
-	if row.status == http.StatusServiceUnavailable {
+	if r.status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", strconv.Itoa(1+rand.IntN(5))) // jitter: not everybody again at once
 	}
-	return row.status
 }
 
 // Note tells the access log which error an answer stands for, if the writer wants to know.

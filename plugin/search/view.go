@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/paulmach/orb/maptile"
 	"github.com/tilescout/tilescout/cache/index"
+	"github.com/tilescout/tilescout/internal/cores"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -102,7 +102,7 @@ func (v *view) derive(ctx context.Context) (*frame, error) {
 		return nil, fmt.Errorf("derive zoom %d: %w", v.zoom, err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(runtime.GOMAXPROCS(0))
+	g.SetLimit(cores.N())
 	const block = 4096
 	flush := func(lo, hi int) {
 		for ; lo < hi; lo += block {
@@ -192,7 +192,7 @@ func (f *frame) score(ctx context.Context, c *conceptTable, q []float32, synonym
 	if err != nil {
 		return err
 	}
-	workers := runtime.GOMAXPROCS(0)
+	workers := cores.N()
 	const block = 8192
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(workers)

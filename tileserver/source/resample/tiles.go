@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"image"
-	"runtime"
 	"time"
 
 	"github.com/paulmach/orb/maptile"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/cache"
+	"github.com/tilescout/tilescout/internal/cores"
 	"github.com/tilescout/tilescout/tileserver/source"
 )
 
@@ -30,7 +30,7 @@ type drawn struct {
 // NewTiles returns an empty cache of at most so many bytes.
 func NewTiles(bytes int64) *Tiles {
 	return &Tiles{
-		work: semaphore.NewWeighted(int64(2 * runtime.GOMAXPROCS(0))),
+		work: semaphore.NewWeighted(int64(2 * cores.N())),
 		kept: cache.New(bytes, func(_ maptile.Tile, d drawn) int { return d.pic.Size() }),
 	}
 }
