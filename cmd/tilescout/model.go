@@ -46,6 +46,6 @@ func (a *app) modelCommand() *cobra.Command {
 	}
 	a.outputFlag(c, "table", "json")
 	c.AddCommand(a.modelGetCommand(), a.modelListCommand(), a.modelInfoCommand(), a.modelRemoveCommand(),
-		a.modelConvertCommand(), a.modelVerifyCommand())
+		a.modelConvertCommand(), a.modelVerifyCommand(), a.modelCompareCommand())
 	return c
 }
