@@ -39,8 +39,7 @@ type Map struct {
 type page struct {
 	Report
 	Title, Attribution string
-	Side, Columns      int // pixels of a tile; tiles in a row
-	Width, Height      int
+	Width, Height      int  // pixels of the map
 	Cut                bool // the map shows the middle only
 	Tiles              []image
 	Overlays           []overlays
@@ -89,7 +88,7 @@ func (r Report) HTML(ctx context.Context, w io.Writer, m Map) error {
 
 func (r Report) page(ctx context.Context, m Map) (page, error) {
 	info := m.Imagery.Info()
-	p := page{Report: r, Title: info.Title, Attribution: info.Attribution, Side: 256}
+	p := page{Report: r, Title: info.Title, Attribution: info.Attribution}
 	if p.Title == "" {
 		p.Title = r.Layer
 	}
@@ -97,8 +96,7 @@ func (r Report) page(ctx context.Context, m Map) (page, error) {
 	if err != nil {
 		return p, err
 	}
-	p.Cut, p.Columns = cut, grid.columns
-	p.Width, p.Height = grid.columns*p.Side, grid.rows*p.Side
+	p.Cut, p.Width, p.Height = cut, grid.width, grid.height
 	if p.Tiles, err = grid.pictures(ctx, m.Imagery); err != nil {
 		return p, fmt.Errorf("imagery: %w", err)
 	}
@@ -116,10 +114,12 @@ func (r Report) page(ctx context.Context, m Map) (page, error) {
 	return p, nil
 }
 
-// grid is the tiles of the page's map.
+// grid is the tiles of the page's map, which begins dx and dy pixels inside them.
 type grid struct {
 	origin        maptile.Tile
 	columns, rows int
+	dx, dy        int
+	width, height int
 }
 
 // gridOf is the deepest zoom at which the layer, or the box, has at most maxTiles tiles; if the layer has none so shallow,
@@ -142,8 +142,9 @@ func gridOf(info tilescout.LayerInfo, box *geo.BBox) (g grid, cut bool, err erro
 		if !ok {
 			return g, false, fmt.Errorf("the box lies outside layer %q: %w", info.ID, tilescout.ErrBadInput)
 		}
-		g = grid{lo, int(hi.X-lo.X) + 1, int(hi.Y-lo.Y) + 1}
+		g = grid{origin: lo, columns: int(hi.X-lo.X) + 1, rows: int(hi.Y-lo.Y) + 1}
 		if g.columns*g.rows <= maxTiles {
+			g.crop(bound)
 			return g, false, nil
 		}
 	}
@@ -152,7 +153,21 @@ func gridOf(info tilescout.LayerInfo, box *geo.BBox) (g grid, cut bool, err erro
 	g.origin.X += uint32((g.columns - c) / 2)
 	g.origin.Y += uint32((g.rows - r) / 2)
 	g.columns, g.rows = c, r
+	g.width, g.height = 256*c, 256*r
 	return g, true, nil
+}
+
+// crop leaves of the map what lies in the bound.
+func (g *grid) crop(bound orb.Bound) {
+	pixel := func(lon, lat float64) (x, y int) {
+		f := maptile.Fraction(orb.Point{lon, lat}, g.origin.Z)
+		x, y = int(256*(f[0]-float64(g.origin.X))), int(256*(f[1]-float64(g.origin.Y)))
+		return min(max(x, 0), 256*g.columns), min(max(y, 0), 256*g.rows)
+	}
+	var right, bottom int
+	g.dx, g.dy = pixel(bound.Min[0], bound.Max[1])
+	right, bottom = pixel(bound.Max[0], bound.Min[1])
+	g.width, g.height = max(1, right-g.dx), max(1, bottom-g.dy)
 }
 
 // pictures are the tiles of the grid that there are, as data addresses.
@@ -168,7 +183,7 @@ func (g grid) pictures(ctx context.Context, from Overlay) ([]image, error) {
 				return nil, err
 			}
 			data := "data:" + pic.MediaType + ";base64," + base64.StdEncoding.EncodeToString(pic.Data)
-			out = append(out, image{x * 256, y * 256, template.URL(data)})
+			out = append(out, image{x*256 - g.dx, y*256 - g.dy, template.URL(data)})
 		}
 	}
 	return out, nil
@@ -194,7 +209,7 @@ func (g grid) marks(best, other []Tile) []mark {
 			continue
 		}
 		px := func(v float64) string { return fmt.Sprintf("%.1f", v) }
-		out = append(out, mark{i + 1, fmt.Sprintf("%.2f", t.Score), t.Tile, px(left), px(top), px(scale * 256), both[t.At]})
+		out = append(out, mark{i + 1, fmt.Sprintf("%.2f", t.Score), t.Tile, px(left - float64(g.dx)), px(top - float64(g.dy)), px(scale * 256), both[t.At]})
 	}
 	return out
 }
