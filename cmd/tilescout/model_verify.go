@@ -65,7 +65,7 @@ func (a *app) verifyFolder(ctx context.Context, dir string, against *checkpoint.
 		return nil, err
 	}
 	return verify.Folder(ctx, dir, verify.Options{
-		Encoder:    encoder.Options{Library: a.runtime, DataDir: data, Threads: a.threads, Device: a.device},
+		Encoder:    encoder.Options{Library: a.runtime, DataDir: data, Threads: a.threads, Device: a.device, Provider: a.deviceOptions},
 		Checkpoint: against,
 	})
 }

@@ -223,7 +223,7 @@ func (a *app) openEncoder(ctx context.Context, cfg config.Config) (*encoder.Enco
 
 func (a *app) encoderOptions(cfg config.Config, dataDir string) encoder.Options {
 	return encoder.Options{
-		Model: cmp.Or(readyFolder(cfg.Model, dataDir), cfg.Model), Device: cfg.Device, Library: a.runtime, DataDir: dataDir, Threads: a.threads,
+		Model: cmp.Or(readyFolder(cfg.Model, dataDir), cfg.Model), Device: cfg.Device, Provider: a.deviceOptions, Library: a.runtime, DataDir: dataDir, Threads: a.threads,
 		Notice: func(line string) { fmt.Fprintf(a.stderr, "tilescout: %s\n", line) },
 	}
 }

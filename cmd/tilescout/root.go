@@ -39,10 +39,12 @@ type app struct {
 	device     string
 	runtime    string
 	threads    int
-	output     string
-	quiet      bool
-	sources    []string
-	titles     map[string]layerText // by source, for sources that a command made
+
+	deviceOptions map[string]string
+	output        string
+	quiet         bool
+	sources       []string
+	titles        map[string]layerText // by source, for sources that a command made
 }
 
 // run is the whole program. The first interrupt asks everything to end; the second ends it at once.
@@ -129,6 +131,7 @@ in QGIS or on the command line where the things are that a prompt names.`,
 	f.StringVar(&a.data, "data", "", "folder for index, tile cache and downloads (default: the user's cache folder)")
 	f.StringVar(&a.model, "model", "", `"bundled" or a model folder`)
 	f.StringVar(&a.device, "device", "", "execution provider: auto, cpu, cuda, tensorrt, coreml, directml, openvino")
+	f.StringToStringVar(&a.deviceOptions, "device-option", nil, "option of the execution provider, passed on as it is: device_id=1 (repeatable)")
 	f.StringVar(&a.runtime, "onnxruntime", "", "ONNX Runtime library, or the folder it is in")
 	f.IntVar(&a.threads, "threads", 0, "threads of the model (0: one per core, at most 8)")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress on stderr")

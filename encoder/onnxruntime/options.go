@@ -31,6 +31,17 @@ func candidates(device string) ([]string, error) {
 	return nil, fmt.Errorf("onnxruntime: device %q: want one of %s: %w", device, strings.Join(Devices(), ", "), tilescout.ErrBadInput)
 }
 
+// checkOptions refuses options that nothing would read.
+func checkOptions(o SessionOptions) error {
+	if o.Device != "" && o.Device != "cpu" {
+		return nil
+	}
+	for key := range o.Provider {
+		return fmt.Errorf("onnxruntime: the option %.40q is for an execution provider: name one with --device: %w", key, tilescout.ErrBadInput)
+	}
+	return nil
+}
+
 // Devices are the names that a session accepts.
 func Devices() []string {
 	return []string{"cpu", "auto", "cuda", "tensorrt", "coreml", "directml", "openvino", "webgpu"}

@@ -28,6 +28,9 @@ func (rt *Runtime) NewSession(model []byte, o SessionOptions) (*Session, error) 
 	environment.Lock()
 	defer environment.Unlock()
 	devices, err := candidates(o.Device)
+	if err == nil {
+		err = checkOptions(o)
+	}
 	if err != nil {
 		return nil, err
 	}
