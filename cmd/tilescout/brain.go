@@ -34,7 +34,7 @@ func (a *app) newBrain(ctx context.Context, cfg config.Config, enc *encoder.Enco
 		b.text.admit.Store(p.admit)
 		e = b.text
 	}
-	if b.engine, err = search.New(ctx, e, p.store, search.Options{Dense: a.denseEncoder(cfg)}); err != nil {
+	if b.engine, err = search.New(ctx, e, p.store, search.Options{Dense: a.denseEncoder(cfg), Scanned: a.figures.scanned}); err != nil {
 		return brain{}, errors.Join(err, b.close())
 	}
 	words.save()

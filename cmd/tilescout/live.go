@@ -82,7 +82,7 @@ func (a *app) live(ctx context.Context, cfg config.Config, p *parts, read func()
 	l.server, err = first.server(ctx, cfg, func(o *tileserver.Options) {
 		o.Log = log
 		o.Reload = l.reload
-		o.Registry.MustRegister(l.failed, l.count)
+		o.Registry.MustRegister(l.failed, l.count, a.figures)
 	})
 	if err != nil {
 		return nil, err

@@ -32,6 +32,7 @@ var (
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	figures        *figures
 
 	configFile string
 	data       string
@@ -56,7 +57,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		<-ctx.Done()
 		stop()
 	}()
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, figures: newFigures()}
 	root := a.rootCommand()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
