@@ -416,6 +416,7 @@ export class App {
       imagery: layer ? this.api.resolve(layer.tiles) : "",
       wmts: this.api.wmtsUrl(view),
       qlr: this.api.qlrUrl(view.layer, view),
+      keyed: this.api.key !== "",
     };
   }
 

@@ -9,6 +9,8 @@ export interface Addresses {
   imagery: string;
   wmts: string;
   qlr: string;
+  /** The addresses hold the key with which the page was opened. */
+  keyed: boolean;
 }
 
 export interface SharePanelOptions {
@@ -23,8 +25,9 @@ export class SharePanel extends Panel {
   }
 
   override refresh(): void {
-    const { link, geojson, overlay, imagery, wmts, qlr } = this.options.addresses();
+    const { link, geojson, overlay, imagery, wmts, qlr, keyed } = this.options.addresses();
     this.body.replaceChildren(
+      ...(keyed ? [h("p", { class: "tilescout-muted" }, "These addresses hold your key: whoever has one can use it.")] : []),
       ...row("Link to this view", link),
       ...(geojson ? row("Matches as GeoJSON", geojson, "matches.geojson") : []),
       h("h3", {}, "In QGIS"),

@@ -41,8 +41,12 @@ export interface OverlayOptions {
 
 /** Api speaks with a Tilescout server below one base address. Every call ends with its signal. */
 export class Api {
-  /** base: absolute address of the folder that the server answers under, with a slash at the end. */
-  constructor(readonly base: string) {}
+  /**
+   * base: absolute address of the folder that the server answers under, with a slash at the end.
+   * key: the key of an operator's layers, where the page's own address had one. It goes to addresses below base only;
+   * the server writes it into those that its answers hold.
+   */
+  constructor(readonly base: string, readonly key = "") {}
 
   async layers(signal?: AbortSignal): Promise<Layer[]> {
     return (await this.json<{ layers?: Layer[] }>("layers", {}, signal)).layers ?? [];
@@ -136,6 +140,9 @@ export class Api {
           pairs.push(`${name}=${encodeURIComponent(String(v)).replaceAll("%2F", "/").replaceAll("%3A", ":").replaceAll("%2C", ",")}`);
         }
       }
+    }
+    if (this.key) {
+      pairs.push(`key=${encodeURIComponent(this.key)}`);
     }
     return this.base + path + (pairs.length ? `?${pairs.join("&")}` : "");
   }

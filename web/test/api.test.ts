@@ -35,6 +35,22 @@ describe("addresses", () => {
     expect(api.resolve("/tiles/{z}")).toBe("http://host/tiles/{z}");
     expect(api.resolve("https://cdn/{z}")).toBe("https://cdn/{z}");
   });
+  it("carry the key of the page below the base, and nowhere else", async () => {
+    const keyed = new Api("http://host/prefix/", "s3cr&t/");
+    const stub = answer({ layers: [] });
+    await keyed.layers();
+    expect(stub.mock.calls[0]?.[0]).toBe("http://host/prefix/layers?key=s3cr%26t%2F");
+    await keyed.search("city", { q: ["sea"], not: [] });
+    expect(stub.mock.calls[1]?.[0]).toBe("http://host/prefix/search/city?q=sea&threshold=0&key=s3cr%26t%2F");
+    expect(JSON.stringify(stub.mock.calls.map(([, init]) => init))).not.toContain("s3cr");
+    expect(keyed.overlayUrl("city", { q: ["sea"], not: [] }, { z: 1, x: 0, y: 1 }, { style: "heat", detail: "tile", threshold: 0.5 })).toBe(
+      "http://host/prefix/overlay/city/1/0/1.png?q=sea&style=heat&threshold=0.50&key=s3cr%26t%2F");
+    expect(keyed.qlrUrl("city", { q: [], not: [] })).toBe("http://host/prefix/qgis/city.qlr?key=s3cr%26t%2F");
+    for (const other of ["https://cdn.example/{z}", "//evil.example/x", "tiles/city/{z}.jpg"]) {
+      expect(keyed.resolve(other)).not.toContain("s3cr");
+    }
+    expect(api.qlrUrl("city", { q: [], not: [] })).not.toContain("key");
+  });
   it("of a tile's picture", () => {
     expect(api.tilePicture({ tiles: "tiles/city/{z}/{x}/{y}{r}.jpg" } as Layer, "17/1/2")).toBe("http://host/prefix/tiles/city/17/1/2.jpg");
   });
