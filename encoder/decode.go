@@ -70,7 +70,7 @@ func (p *scratchPool) put(s *scratch) {
 	}
 }
 
-// decode decodes a PNG, JPEG or WebP picture into s.pixels. What it is is read from its first bytes, not from
+// decode decodes a PNG, JPEG, WebP or uncompressed picture into s.pixels. What it is is read from its first bytes, not from
 // MediaType. A picture that is none, is cut off or is larger than the caps is ErrBadInput; one without an opaque pixel
 // ErrNoData.
 //
@@ -97,7 +97,12 @@ func (s *scratch) decode(data []byte) error {
 		return fmt.Errorf("picture has %d × %d pixels, want 1 to %d a side: %w", config.Width, config.Height, maxPictureSide, tilescout.ErrBadInput)
 	}
 	s.source.Reset(data)
-	m, err := decodeImage(format, &s.source)
+	var m image.Image
+	if format == "PAM" {
+		m, err = pamDecode(data)
+	} else {
+		m, err = decodeImage(format, &s.source)
+	}
 	if err != nil {
 		return fmt.Errorf("picture is no valid %s, or cut off: %v: %w", format, err, tilescout.ErrBadInput)
 	}
@@ -112,6 +117,8 @@ func sniff(data []byte) string {
 		return "JPEG"
 	case len(data) >= 12 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP":
 		return "WebP"
+	case bytes.HasPrefix(data, []byte("P7\n")):
+		return "PAM"
 	}
 	return ""
 }
@@ -122,6 +129,8 @@ func decodeConfig(format string, r *bytes.Reader) (image.Config, error) {
 		return png.DecodeConfig(r)
 	case "JPEG":
 		return jpeg.DecodeConfig(r)
+	case "PAM":
+		return pamConfig(r)
 	}
 	return webp.DecodeConfig(r)
 }

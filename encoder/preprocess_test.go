@@ -321,6 +321,7 @@ func FuzzDecode(f *testing.F) {
 	var j bytes.Buffer
 	jpeg.Encode(&j, pattern(0, 17, 9), nil)
 	f.Add(j.Bytes())
+	f.Add(Uncompressed(image.NewNRGBA(image.Rect(0, 0, 3, 2))).Data)
 	r := newResizer(preprocessing{Size: 16, Resize: "shortest", Filter: "bicubic"})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := &scratch{}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 
 func (a *app) evalSearchCommand() *cobra.Command {
 	var o evalOptions
+	var overlap int
 	c := &cobra.Command{
 		Use:   "search [FILE.jsonl|DIR]",
 		Short: "Search on a mosaic of labelled scenes",
@@ -23,9 +25,15 @@ Without scenes, those tiles of the demo scene are taken that show one thing each
 		Example: `  tilescout eval search scenes.jsonl --labels labels.tsv
   tilescout eval search scenes.jsonl --labels labels.tsv -o html > search.html`,
 		Args: cobra.MaximumNArgs(1),
+		PreRunE: func(*cobra.Command, []string) error {
+			if overlap < 0 || overlap > 2 {
+				return fmt.Errorf("--overlap %d: want 1 or 2: %w", overlap, tilescout.ErrBadInput)
+			}
+			return nil
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.evalWith(c, &o, strings.Join(args, ""), "Embedding tiles", func(ctx context.Context, enc *encoder.Encoder, set *eval.Set, labels []eval.Label) (eval.Result, error) {
-				so := eval.SearchOptions{Options: o.Options}
+				so := eval.SearchOptions{Options: o.Options, Overlap: overlap}
 				dense, err := a.openDense(ctx)
 				switch {
 				case err == nil:
@@ -38,6 +46,7 @@ Without scenes, those tiles of the demo scene are taken that show one thing each
 			})
 		},
 	}
+	c.Flags().IntVar(&overlap, "overlap", 0, "1: tiles only; 2: windows half a tile off too (default: as a layer of that size has)")
 	o.setFlags(a, c)
 	o.labelFlags(c)
 	return c

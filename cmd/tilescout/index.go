@@ -15,6 +15,7 @@ import (
 func (a *app) indexCommand() *cobra.Command {
 	var dryRun bool
 	var box string
+	var overlap int
 	c := &cobra.Command{
 		Use:   "index [SOURCE...]",
 		Short: "Embed whole layers, so that every prompt is answered at once",
@@ -26,18 +27,19 @@ where it was. Tiles that fail are skipped and reported. Hosts that forbid bulk f
   tilescout index verify`,
 		RunE: func(c *cobra.Command, args []string) error {
 			a.sources = append(a.sources, args...)
-			return a.index(c, dryRun, box)
+			return a.index(c, dryRun, box, overlap)
 		},
 	}
 	a.sourceFlag(c)
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "count tiles and estimate time and disk, embed only a sample")
 	c.Flags().StringVar(&box, "bbox", "", "west,south,east,north in degrees: only this part")
+	c.Flags().IntVar(&overlap, "overlap", 0, "1: tiles only; 2: windows half a tile off too, for things that a border cuts (default: 2 up to 4,096 tiles)")
 	a.outputFlag(c, "table", "json")
 	c.AddCommand(a.indexVerifyCommand(), a.indexListCommand(), a.indexRemoveCommand())
 	return c
 }
 
-func (a *app) index(c *cobra.Command, dryRun bool, box string) error {
+func (a *app) index(c *cobra.Command, dryRun bool, box string, overlap int) error {
 	ctx := c.Context()
 	var bound *geo.BBox
 	if box != "" {
@@ -50,6 +52,14 @@ func (a *app) index(c *cobra.Command, dryRun bool, box string) error {
 	cfg, err := a.loadConfig()
 	if err != nil {
 		return err
+	}
+	if c.Flags().Changed("overlap") {
+		if overlap != 1 && overlap != 2 {
+			return fmt.Errorf("--overlap %d: want 1 or 2: %w", overlap, tilescout.ErrBadInput)
+		}
+		for i := range cfg.Layers {
+			cfg.Layers[i].Index.Overlap = overlap
+		}
 	}
 	p, err := a.open(ctx, cfg, forWriting)
 	if err != nil {

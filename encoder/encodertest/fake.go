@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"image"
 	"image/draw"
@@ -56,7 +57,11 @@ func (f Fake) Images(ctx context.Context, pics []tilescout.Picture, _ encoder.Pr
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		m, _, err := image.Decode(bytes.NewReader(p.Data))
+		m, err := decode(p)
+		if errors.Is(err, encoder.ErrNoData) {
+			errs[i], failed = encoder.ErrNoData, true
+			continue
+		}
 		if err != nil {
 			errs[i], failed = fmt.Errorf("picture: %v: %w", err, tilescout.ErrBadInput), true
 			continue
@@ -72,6 +77,14 @@ func (f Fake) Images(ctx context.Context, pics []tilescout.Picture, _ encoder.Pr
 		return rows, errs
 	}
 	return rows, nil
+}
+
+func decode(p tilescout.Picture) (image.Image, error) {
+	if p.MediaType == encoder.PAM {
+		return encoder.Decode(p.Data)
+	}
+	m, _, err := image.Decode(bytes.NewReader(p.Data))
+	return m, err
 }
 
 // Texts implements the encoder's contract.

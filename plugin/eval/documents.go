@@ -101,7 +101,11 @@ func (r *Retrieval) document() document {
 
 func (r *MapSearch) document() document {
 	d := document{Title: "Search on a map", Lead: lead(r.Set, r.N, &r.Model, nil, 0), Checks: r.Checks, Notes: r.Notes}
-	d.Lead = append(d.Lead, fmt.Sprintf("one scene a tile, %d distractors for each right scene; the shifted mosaic cuts every scene into four", r.Distractors))
+	embedded := "tiles alone are embedded"
+	if r.Overlap > 1 {
+		embedded = "tiles and windows half a tile off are embedded"
+	}
+	d.Lead = append(d.Lead, fmt.Sprintf("one scene a tile, %d distractors for each right scene; the shifted mosaic cuts every scene into four; %s", r.Distractors, embedded))
 	d.Stats = []stat{
 		{"mAP", decimals(r.Aligned.MAP, 3), fmt.Sprintf("shifted %s", decimals(r.Shifted.MAP, 3))},
 		{"P@10", decimals(r.Aligned.P10, 3), fmt.Sprintf("shifted %s", decimals(r.Shifted.P10, 3))},

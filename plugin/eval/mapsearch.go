@@ -21,6 +21,7 @@ import (
 type MapSearch struct {
 	Set         string       `json:"set"`
 	N           int          `json:"n"`           // scenes in the mosaic, one a tile
+	Overlap     int          `json:"overlap"`     // 2: windows half a tile off were embedded too
 	Distractors int          `json:"distractors"` // tiles of other classes for each right scene
 	Aligned     MosaicResult `json:"aligned"`
 	Shifted     MosaicResult `json:"shifted"` // by half a tile: every scene is cut into four
@@ -63,6 +64,7 @@ type Concept struct {
 type SearchOptions struct {
 	Options
 	Synonyms []SynonymOf // nil means those of the package that fit the classes
+	Overlap  int         // as search.LayerOptions.Overlap; 0 means what a layer of that size gets
 	Dense    Cells       // the image tower's cells, for the pointing game; nil leaves it out
 }
 
@@ -107,7 +109,7 @@ func Search(ctx context.Context, enc Encoder, s *Set, labels []Label, o SearchOp
 	if err != nil {
 		return nil, err
 	}
-	engine, done, err := engineOver(ctx, enc, o.Progress, aligned, shifted)
+	engine, done, err := engineOver(ctx, enc, o.Overlap, o.Progress, aligned, shifted)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +117,9 @@ func Search(ctx context.Context, enc Encoder, s *Set, labels []Label, o SearchOp
 	out := &MapSearch{
 		Set: s.Name, N: len(aligned.images), Checks: []Check{}, Notes: []string{}, Synonyms: []Synonym{},
 		Model: modelOf(m),
+	}
+	if out.Overlap, err = engine.Overlap(aligned.id); err != nil {
+		return nil, err
 	}
 	if len(j.skipped) > 0 {
 		out.Notes = append(out.Notes, "left out, no label names them: "+j.skippedText())
@@ -169,7 +174,7 @@ func Search(ctx context.Context, enc Encoder, s *Set, labels []Label, o SearchOp
 }
 
 // engineOver indexes mosaics with the real engine, in a folder that done removes.
-func engineOver(ctx context.Context, enc Encoder, progress func(done, total int), mosaics ...*mosaic) (e *search.Engine, done func(), err error) {
+func engineOver(ctx context.Context, enc Encoder, overlap int, progress func(done, total int), mosaics ...*mosaic) (e *search.Engine, done func(), err error) {
 	dir, err := os.MkdirTemp("", "tilescout-eval-")
 	if err != nil {
 		return nil, nil, fmt.Errorf("folder for the index: %w", err)
@@ -195,7 +200,7 @@ func engineOver(ctx context.Context, enc Encoder, progress func(done, total int)
 	}
 	closers = append(closers, e.Close)
 	for i, m := range mosaics {
-		if err := e.Add(ctx, m, search.LayerOptions{Zooms: []maptile.Zoom{mosaicZoom, mosaicZoom - 1}}); err != nil {
+		if err := e.Add(ctx, m, search.LayerOptions{Zooms: []maptile.Zoom{mosaicZoom, mosaicZoom - 1}, Overlap: overlap}); err != nil {
 			return fail(err)
 		}
 		report, err := e.Index(ctx, m.id, search.IndexOptions{Progress: func(p search.Progress) {

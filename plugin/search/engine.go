@@ -124,6 +124,10 @@ func (e *Engine) Model() encoder.Model { return e.model }
 type LayerOptions struct {
 	Zooms []maptile.Zoom // index zooms, deepest first; none means the two chosen by ground resolution
 	Bound *BoundOption   // part of the layer to index; nil means all of it
+
+	// Overlap is 1 for tiles only, 2 for tiles and windows half a tile off; 0 means 2 for a layer of few tiles whose
+	// source may be read as a whole, else 1.
+	Overlap int
 }
 
 // Add makes a layer searchable. Its embeddings are those of exactly this source version and model.
@@ -190,7 +194,7 @@ func (e *Engine) WriteError(id string) error {
 	if err != nil {
 		return err
 	}
-	for _, v := range l.views {
+	for _, v := range l.all() {
 		if err := v.set.Stats().Err; err != nil {
 			return err
 		}

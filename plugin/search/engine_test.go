@@ -105,7 +105,7 @@ func openEngine(t *testing.T, dir string, tiles search.Tiles, o search.LayerOpti
 	return engine
 }
 
-var oneZoom = search.LayerOptions{Zooms: []maptile.Zoom{boardZoom}}
+var oneZoom = search.LayerOptions{Zooms: []maptile.Zoom{boardZoom}, Overlap: 1}
 
 func TestIndexAndSearch(t *testing.T) {
 	b := newBoard()

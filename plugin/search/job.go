@@ -94,6 +94,16 @@ func (e *Engine) EstimateIndex(ctx context.Context, id string, o IndexOptions) (
 			return est, ctx.Err()
 		}
 	}
+	if l.windows != nil {
+		for tiles := range l.blocks(o.Box) {
+			missing, all := l.missingWindows(tiles)
+			est.Tiles += all
+			est.Missing += len(missing)
+			if ctx.Err() != nil {
+				return est, ctx.Err()
+			}
+		}
+	}
 	est.Bytes = int64(est.Missing) * int64(3*e.model.Dimension+bytesPerRow)
 	if len(sample) > 0 {
 		start := time.Now()
@@ -122,6 +132,9 @@ func (l *layer) count(box *geo.BBox) (int, error) {
 	for _, z := range l.zooms {
 		for _, b := range bounds {
 			n += geo.CoverCount(b, z)
+			if l.windows != nil && z == l.zooms[0] {
+				n += 3 * geo.CoverCount(b, z)
+			}
 		}
 	}
 	if n > maxJob {
@@ -189,6 +202,13 @@ func (e *Engine) Index(ctx context.Context, id string, o IndexOptions) (Report, 
 			j.report.Done++
 		}
 	}
+	if l.windows != nil {
+		for tiles := range l.blocks(o.Box) {
+			missing, all := l.missingWindows(tiles)
+			j.report.Total += all
+			j.report.Done += all - len(missing)
+		}
+	}
 	j.known = j.report.Done
 	j.notify()
 	g, gctx := errgroup.WithContext(ctx)
@@ -216,7 +236,27 @@ func (e *Engine) Index(ctx context.Context, id string, o IndexOptions) (Report, 
 		}
 	}
 	send()
-	err = g.Wait()
+	if l.windows != nil {
+		if err = g.Wait(); err == nil { // the tiles first: they answer by themselves
+			g, gctx = errgroup.WithContext(ctx)
+			g.SetLimit(2)
+			for tiles := range l.blocks(o.Box) {
+				if gctx.Err() != nil {
+					break
+				}
+				codes, _ := l.missingWindows(tiles)
+				missing := len(codes)
+				codes = l.due(codes)
+				j.withdraw(missing - len(codes))
+				if len(codes) > 0 {
+					g.Go(func() error { return j.runWindows(gctx, codes) })
+				}
+			}
+		}
+	}
+	if err == nil {
+		err = g.Wait()
+	}
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -250,6 +290,41 @@ func (j *indexJob) run(ctx context.Context, tiles []maptile.Tile) error {
 	if err := j.engine.keep(ctx, j.layer, tiles, results); err != nil {
 		return err
 	}
+	return j.count(tiles, results)
+}
+
+// runWindows embeds windows, whose quarters stand for them in the report.
+func (j *indexJob) runWindows(ctx context.Context, codes []uint64) error {
+	results, err := j.engine.embedWindows(ctx, j.layer, codes, encoder.Background)
+	if err != nil {
+		return err
+	}
+	for i := range results {
+		for errors.Is(results[i].err, tilescout.ErrBusy) && ctx.Err() == nil {
+			time.Sleep(50 * time.Millisecond) // as with tiles
+			again, err := j.engine.embedWindows(ctx, j.layer, codes[i:i+1], encoder.Background)
+			if err != nil {
+				return err
+			}
+			results[i] = again[0]
+		}
+	}
+	quarters := make([]maptile.Tile, len(codes))
+	for i, code := range codes {
+		quarters[i] = geo.FromMorton(code, j.layer.windows.zoom)
+	}
+	return j.count(quarters, results)
+}
+
+// withdraw takes windows out of the job that have to wait for a tile that failed.
+func (j *indexJob) withdraw(n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.report.Total -= n
+}
+
+// count adds the results to the report.
+func (j *indexJob) count(tiles []maptile.Tile, results []tileResult) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	r := &j.report
@@ -307,6 +382,9 @@ func (e *Engine) Stale() ([]index.Key, error) {
 		for _, z := range l.zooms {
 			used[index.Key{Layer: l.info.ID, Version: l.info.Version, Model: e.model.Digest, Preprocessing: e.model.Preprocessing, Zoom: z, Dimension: e.model.Dimension}] = true
 		}
+		if l.windows != nil {
+			used[e.windowKey(l)] = true
+		}
 	}
 	e.mu.RUnlock()
 	all, err := e.store.Sets()
@@ -339,7 +417,7 @@ func (e *Engine) Warm(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	for _, v := range l.views {
+	for _, v := range l.all() {
 		if err := v.set.Warm(ctx); err != nil {
 			return fmt.Errorf("layer %q: read the index: %w", id, err)
 		}

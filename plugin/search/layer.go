@@ -40,6 +40,11 @@ type layer struct {
 	views  []*view // one per zoom
 	total  []int   // tiles per zoom inside bounds
 
+	windows     *view // half a tile off the deepest zoom; nil if the layer has none
+	windowTotal int
+	tableMu     sync.Mutex // guards table
+	table       *windowTable
+
 	mu   sync.Mutex // guards rate
 	rate float64    // tiles/s of the last indexing or filling
 	busy int        // running index jobs
@@ -72,6 +77,9 @@ func (e *Engine) openLayer(ctx context.Context, tiles Tiles, o LayerOptions) (*l
 			n += geo.CoverCount(b, z)
 		}
 		l.total = append(l.total, n)
+	}
+	if err := e.openWindows(ctx, l, o.Overlap); err != nil {
+		return nil, err
 	}
 	return l, nil
 }
@@ -142,7 +150,7 @@ func (l *layer) inside(t maptile.Tile) bool {
 type State struct {
 	State    string         `json:"state"` // ready, building, partial, empty
 	Zooms    []maptile.Zoom `json:"zooms"`
-	Embedded int            `json:"embedded"` // tiles looked at, those without content included
+	Embedded int            `json:"embedded"` // tiles and windows looked at, those without content included
 	Total    int            `json:"total"`
 	Rate     float64        `json:"rate"` // tiles/s of the last filling
 	Bytes    int64          `json:"bytes"`
@@ -169,10 +177,13 @@ func (e *Engine) State(id string, box *geo.BBox) (State, error) {
 		return State{}, err
 	}
 	s := State{Zooms: l.zooms, Model: e.model.ID, Version: l.info.Version}
-	for i, v := range l.views {
+	for _, n := range l.total {
+		s.Total += n
+	}
+	s.Total += l.windowTotal
+	for _, v := range l.all() {
 		st := v.set.Stats()
 		s.Embedded += v.set.Len()
-		s.Total += l.total[i]
 		s.Bytes += st.Bytes
 		s.Corrupt += st.Corrupt
 		s.Segments += st.Segments
@@ -242,14 +253,14 @@ func (e *Engine) Revision(id string) string {
 	}
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n%s\n%s\n", l.info.Version, e.model.Digest, drawingVersion)
-	for _, v := range l.views {
+	for _, v := range l.all() {
 		fmt.Fprintf(h, "%d %d\n", v.zoom, v.set.Generation())
 	}
 	return hex.EncodeToString(h.Sum(nil)[:6])
 }
 
 // drawingVersion is part of every revision: raise it when scores or drawings change for equal embeddings.
-const drawingVersion = "1"
+const drawingVersion = "2"
 
 // LayerInfo returns what the layer says of itself.
 func (e *Engine) LayerInfo(id string) (tilescout.LayerInfo, error) {

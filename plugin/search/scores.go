@@ -32,7 +32,7 @@ type Scores struct {
 
 type scoreKey struct {
 	layer, version string
-	generation     [2]uint64
+	generation     [3]uint64 // of the zooms and the windows
 	question       string
 }
 
@@ -87,7 +87,7 @@ func (e *Engine) Scores(ctx context.Context, id string, prompts, not []string) (
 func (e *Engine) scoresOf(ctx context.Context, l *layer, x expression) (*Scores, error) {
 	s, err := e.scoresOnce(ctx, l, x)
 	if errors.Is(err, tilescout.ErrUnavailable) && ctx.Err() == nil {
-		for _, v := range l.views {
+		for _, v := range l.all() {
 			v.forget()
 		}
 		s, err = e.scoresOnce(ctx, l, x)
@@ -103,30 +103,36 @@ func (e *Engine) scoresOnce(ctx context.Context, l *layer, x expression) (*Score
 			f.release()
 		}
 	}()
-	for i, v := range l.views {
+	for _, v := range l.all() {
 		f, err := v.acquire(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("layer %q: %w", l.info.ID, err)
 		}
 		frames = append(frames, f)
-		key.generation[i] = f.generation
+		at := len(frames) - 1
+		if v == l.windows {
+			at = len(key.generation) - 1
+		}
+		key.generation[at] = f.generation
 	}
 	return e.scores.Get(ctx, key, func(ctx context.Context) (*Scores, error) {
 		defer e.scanned(l, "scan", frames...)()
 		out := &Scores{Zoom: l.zooms[0], codes: frames[0].codes, extent: frames[0].extent}
-		var fused []float32
+		values := make([][]float32, len(frames))
 		for i, f := range frames {
-			values, err := e.evaluate(ctx, l, f, x, out)
-			if err != nil {
+			var err error
+			if values[i], err = e.evaluate(ctx, l, f, x, out); err != nil {
 				return nil, err
 			}
-			if i == 0 {
-				fused = values
-			} else {
-				fuseParents(fused, frames[0].codes, values, f.codes)
-			}
 		}
-		out.values = fused
+		out.values = values[0]
+		if l.windows != nil {
+			last := len(frames) - 1
+			fuseWindows(out.values, values[last], l.windowRows(frames[last], frames[0]))
+		}
+		if len(l.views) > 1 {
+			fuseParents(out.values, frames[0].codes, values[1], frames[1].codes)
+		}
 		return out, nil
 	})
 }

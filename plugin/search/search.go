@@ -101,7 +101,7 @@ func (e *Engine) Search(ctx context.Context, q Query) (Answer, error) {
 		Threshold: q.Threshold, Unknown: scores.Unknown, Described: scores.Described, Phrases: x.phrases(), Revision: e.Revision(q.Layer),
 	}
 	a.Total = l.viewState(bounds).Total
-	for _, v := range l.views {
+	for _, v := range l.all() {
 		a.Partial = a.Partial || v.set.Stats().Corrupt > 0
 	}
 	limit := cmp.Or(q.Limit, 100)

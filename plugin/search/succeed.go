@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,7 +48,7 @@ func (e *Engine) Predecessors(ctx context.Context) ([]Predecessor, error) {
 	found := map[string]*Predecessor{}
 	for _, k := range keys {
 		v := ours[place{k.Layer, k.Version, k.Zoom}]
-		if v == nil || k.Model == e.model.Digest {
+		if v == nil || k.Model == e.model.Digest || strings.HasSuffix(k.Preprocessing, windowKind) {
 			continue
 		}
 		set, err := e.store.Set(ctx, k)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -266,6 +267,14 @@ func (f *frame) restWithout(c *conceptTable, row int, synonym []bool) float64 {
 		}
 	}
 	return out
+}
+
+// row is the place of a Morton code, -1 if it is not embedded.
+func (f *frame) row(code uint64) int {
+	if i, ok := slices.BinarySearch(f.codes, code); ok {
+		return i
+	}
+	return -1
 }
 
 // vector is a row's embedding; nil if its segment has turned out damaged since the frame was made.

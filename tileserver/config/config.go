@@ -62,6 +62,9 @@ type Layer struct {
 type Index struct {
 	Zooms  []int     `yaml:"zooms"`  // none means what suits the layer's resolution
 	Bounds []float64 `yaml:"bounds"` // west, south, east, north in degrees; none means the layer's
+
+	// Overlap is 1 for tiles only, 2 for windows half a tile off too; 0 means 2 for small layers.
+	Overlap int `yaml:"overlap"`
 }
 
 // Search is a saved search: a layer of its own for clients that cannot pass a prompt.

@@ -132,6 +132,9 @@ func (ix Index) check() error {
 		}
 		seen[z] = true
 	}
+	if ix.Overlap < 0 || ix.Overlap > 2 {
+		return fmt.Errorf("overlap %d: want 1 (tiles only) or 2 (and windows half a tile off)", ix.Overlap)
+	}
 	if len(ix.Bounds) == 0 {
 		return nil
 	}
