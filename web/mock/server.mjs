@@ -197,7 +197,12 @@ const server = createServer(async (req, res) => {
     return q.length === 0 ? problem(res, 400, "Bad input", "q is missing: say what to look for") : json(search(params, q));
   }
   if (/^\/similar\/\w+$/.test(url.pathname)) {
-    return json(search(params, [`tile:${params.get("tile")}`]));
+    const [x, y] = THINGS.stadium[0];
+    const like = req.method === "POST" ? `${ZOOM}/${ORIGIN.x + Math.floor(x)}/${ORIGIN.y + Math.floor(y)}` : params.get("tile");
+    if (req.method === "POST" && !/^image\/(?:jpeg|png|webp)$/.test(req.headers["content-type"] ?? "")) {
+      return problem(res, 415, "Unsupported", "send a PNG, JPEG or WebP picture");
+    }
+    return json(search(params, [`tile:${like}`]));
   }
   if (/^\/index\/\w+$/.test(url.pathname)) {
     if (req.method === "POST") {

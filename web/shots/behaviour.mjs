@@ -56,6 +56,30 @@ const checks = {
     await until(page, () => /^#\/town\/1[6-9]|^#\/town\/2/.test(location.hash));
   },
 
+  "a picture finds what looks like it, and is never in an address": async (page, open) => {
+    await open();
+    const png = await page.evaluate(() => new Promise((done) => {
+      const canvas = Object.assign(document.createElement("canvas"), { width: 40, height: 30 });
+      canvas.getContext("2d").fillRect(4, 4, 20, 20);
+      canvas.toBlob(async (blob) => done(Array.from(new Uint8Array(await blob.arrayBuffer()))), "image/png");
+    }));
+    const sent = page.waitForRequest((r) => r.method() === "POST" && /\/similar\/town/.test(r.url()));
+    await page.setInputFiles("input[type=file]", { name: "yard.png", mimeType: "image/png", buffer: Buffer.from(png) });
+    assert.equal((await sent).headers()["content-type"], "image/png");
+    await page.waitForSelector(".tilescout-result");
+    assert.equal(await page.locator(".tilescout-terms img[alt='your picture']").count(), 1);
+    assert.ok(await page.locator("canvas.leaflet-zoom-animated").count(), "no overlay");
+    assert.doesNotMatch(await hash(page), /picture/);
+    await page.click(".tilescout-terms button");
+    await until(page, () => !document.querySelector(".tilescout-result"));
+    // What the server does not take is made into what it takes; what is no picture is said in one sentence.
+    const again = page.waitForRequest((r) => r.method() === "POST" && /\/similar\/town/.test(r.url()));
+    await page.setInputFiles("input[type=file]", { name: "dot.gif", mimeType: "image/gif", buffer: Buffer.from("R0lGODlhAQABAIAAAP8AAP///yH5BAAAAAAALAAAAAABAAEAAAICRAEAOw==", "base64") });
+    assert.equal((await again).headers()["content-type"], "image/jpeg");
+    await page.setInputFiles("input[type=file]", { name: "notes.txt", mimeType: "text/plain", buffer: Buffer.from("no picture") });
+    await until(page, () => document.querySelector(".tilescout-error")?.textContent.includes("notes.txt is no picture"));
+  },
+
   "back returns to the prompt before": async (page, open) => {
     await open();
     await ask(page, "stadium");
@@ -150,9 +174,11 @@ const checks = {
       pending += Number(r.headers()["tilescout-pending"] ?? 0) > 0 ? 1 : 0;
       searches += isSearch(new URL(r.url())) ? 1 : 0;
     });
+    // Asked for before the page opens: the answer may be there before the imagery is.
+    const waits = page.waitForResponse((r) => Number(r.headers()["tilescout-pending"] ?? 0) > 0);
     await page.goto(`${flags.partial}#/town/17/52.3735/5.0?q=stadium`);
     await page.waitForSelector(".leaflet-tile-loaded");
-    await page.waitForResponse((r) => Number(r.headers()["tilescout-pending"] ?? 0) > 0);
+    await waits;
     await until(page, () => [...document.querySelectorAll(".tilescout-veil")].some((v) => Number(v.style.opacity) > 0));
     await page.waitForFunction(() => {
       const veils = [...document.querySelectorAll(".tilescout-veil")];

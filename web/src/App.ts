@@ -14,6 +14,7 @@ import { MapView } from "./MapView";
 import { Outlines } from "./Outlines";
 import { OverlayPanel } from "./OverlayPanel";
 import { OverlayView } from "./OverlayView";
+import { PictureSearch } from "./PictureSearch";
 import { Recents } from "./Recents";
 import { SearchCard } from "./SearchCard";
 import { SharePanel, type Addresses } from "./SharePanel";
@@ -26,6 +27,7 @@ import type { BBox, Layer, Match, Matches, Query } from "./types";
 
 const NARROW = matchMedia("(max-width: 640px)");
 const LIMIT = 200; // results asked for
+const LIKE = 2000; // asked for where the page itself paints them
 const CLOSEST = 12; // tiles shown when nothing is a confident match
 const WHOLE = 0.35; // share of the layer in view from which the whole layer is searched
 
@@ -42,6 +44,7 @@ export class App {
   private readonly announcer = new Announcer();
   private readonly attribution = new Attribution();
   private readonly recents = new Recents();
+  private readonly pictures: PictureSearch;
   private readonly theme = new Theme(document.documentElement);
   private readonly banner: Banner;
   private readonly card: SearchCard;
@@ -57,10 +60,11 @@ export class App {
 
   constructor(private readonly root: HTMLElement, private readonly api: Api) {
     const container = root.querySelector<HTMLElement>("#tilescout-map") ?? root.appendChild(h("div", { id: "tilescout-map" }));
+    this.pictures = new PictureSearch(root, { view: () => this.view, onAsk: (query) => this.ask(query), onFail: (text) => this.say(text) });
     this.banner = new Banner({ alive: () => api.alive(), onBack: () => void this.back() });
     this.card = new SearchCard({
       api, recents: this.recents, layer: () => this.view.layer, query: () => this.view, center: () => this.map.center,
-      picture: (tile) => this.picture(tile),
+      picture: (term) => this.pictures.url(term) ?? this.picture(term), onPicture: () => this.pictures.pick(),
       onSubmit: (text) => this.submit(text), onClear: () => this.ask({ q: [], not: [] }), onRemove: (term) => this.ask(removeTerm(this.view, term)),
       onWiden: () => void this.search({ scope: "layer", show: true }), onHere: () => void this.search({ scope: "view" }),
       onThreshold: (t) => this.setThreshold(t), onRetry: () => void this.search({}), onFill: () => void this.fill(),
@@ -92,7 +96,7 @@ export class App {
         style: () => this.view.style, detail: () => this.view.detail, opacity: () => this.overlay.opacity, onClose,
         onStyle: (style) => { this.view.style = style; this.remember(); this.overlay.refresh(); },
         onDetail: (detail) => { this.view.detail = detail; this.remember(); this.overlay.refresh(); },
-        onOpacity: (opacity) => { this.overlay.opacity = opacity; },
+        onOpacity: (opacity) => { this.overlay.opacity = opacity; this.pictures.paint(this.matches, opacity); },
       }),
       new SharePanel({ addresses: () => this.addresses(), onClose }),
       new HelpPanel({ model: () => this.modelTitle, onClose }),
@@ -100,6 +104,7 @@ export class App {
     this.map = new MapView(container, {
       onMove: () => this.onMove(), onClick: (lon, lat) => { this.toolbar.close(); this.tile.look(tileAt(lon, lat, this.indexZoom)); }, covered: () => this.covered(),
     });
+    this.pictures.mount(this.map.map);
     this.outlines = new Outlines(this.map.map);
     root.append(this.card.element, this.toolbar.element, this.legendHome, this.attribution.element, this.tile.dock, this.banner.element, this.announcer.element);
     const place = () => (NARROW.matches ? this.card.legendSlot : this.legendHome).append(this.legend.element);
@@ -237,20 +242,25 @@ export class App {
     }
     const abort = new AbortController();
     this.searching = abort;
+    const given = this.pictures.given;
     const bbox = this.view.scope === "layer" || this.seesWhole() ? null : bboxOf(...this.map.view);
     if (!quiet) {
       this.card.field.searching(true);
       this.overlay.dim(true);
     }
     try {
-      const matches = await this.api.search(this.view.layer, this.view, { bbox, limit: LIMIT }, abort.signal);
+      const matches = given
+        ? await this.api.similar(this.view.layer, given.body, { bbox, limit: LIKE }, abort.signal)
+        : await this.api.search(this.view.layer, this.view, { bbox, limit: LIMIT }, abort.signal);
       if (abort.signal.aborted) {
         return;
       }
       this.matches = matches;
       this.searched = bbox;
       this.card.field.underline(matches.unknown ?? []);
-      if (this.layer) {
+      if (given) {
+        this.overlay.clear();
+      } else if (this.layer) {
         this.overlay.show(this.layer, this.indexZoom, matches, !quiet);
       }
       this.showMatches(!quiet);
@@ -281,10 +291,11 @@ export class App {
     const above = matches.features.filter((f) => f.properties.score >= this.view.threshold);
     const shown = confident ? above : matches.features.slice(0, CLOSEST);
     const text = this.card.verdict.show({
-      matches, count: above.length, more: matches.features.length >= LIMIT && above.length === matches.features.length,
-      threshold: this.view.threshold, inView: this.searched !== null, prompt: termTile(this.view.q[0] ?? "") ? "" : (this.view.q[0] ?? ""),
+      matches, count: above.length, more: matches.features.length >= (this.pictures.active ? LIKE : LIMIT) && above.length === matches.features.length,
+      threshold: this.view.threshold, inView: this.searched !== null, prompt: this.pictures.active || termTile(this.view.q[0] ?? "") ? "" : (this.view.q[0] ?? ""),
     });
     this.card.results.show(shown, !confident);
+    this.pictures.paint(matches, this.overlay.opacity);
     this.outlines.hint(confident ? [] : shown);
     this.outlines.hover(null);
     this.legend.element.hidden = false;
@@ -310,6 +321,7 @@ export class App {
     this.matches = null;
     this.searched = null;
     this.overlay.clear();
+    this.pictures.paint(null, 0);
     this.card.field.searching(false);
     this.card.verdict.clear();
     this.card.results.show([], false);
@@ -388,7 +400,11 @@ export class App {
       this.banner.show();
       return;
     }
-    const text = err instanceof ApiError ? err.sentence : "Something went wrong on this page.";
+    this.say(err instanceof ApiError ? err.sentence : "Something went wrong on this page.");
+  }
+
+  /** say shows one sentence about what went wrong. */
+  private say(text: string): void {
     this.card.verdict.fail(text);
     this.announcer.say(text);
   }
@@ -407,7 +423,7 @@ export class App {
 
   private addresses(): Addresses {
     const { layer, view } = this;
-    const asked = view.q.length > 0;
+    const asked = view.q.length > 0 && !this.pictures.active;
     const rev = this.matches?.rev;
     return {
       link: new URL(formatHash(view), location.href).href,

@@ -13,6 +13,8 @@ export interface PromptFieldOptions {
   onSubmit: (text: string) => void;
   onClear: () => void;
   onFocus: () => void;
+  /** A picture is to be picked, to search by it. */
+  onPicture: () => void;
 }
 
 interface Option {
@@ -48,7 +50,8 @@ export class PromptField {
     });
     this.clearButton = button({ icon: "close", label: "Clear", class: "tilescout-icon-button tilescout-clear", onClick: () => this.clear() });
     this.clearButton.hidden = true;
-    const line = h("div", { class: "tilescout-field" }, icon("search"), h("div", { class: "tilescout-field-text" }, this.mirror, this.input), this.clearButton);
+    const line = h("div", { class: "tilescout-field" }, icon("search"), h("div", { class: "tilescout-field-text" }, this.mirror, this.input), this.clearButton,
+      button({ icon: "picture", label: "Search by a picture", class: "tilescout-icon-button", onClick: () => options.onPicture() }));
     this.element = h("div", { class: "tilescout-prompt" }, line, this.progress, this.list);
     this.input.addEventListener("input", () => this.typed());
     this.input.addEventListener("scroll", () => (this.mirror.scrollLeft = this.input.scrollLeft));

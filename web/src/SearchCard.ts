@@ -1,6 +1,7 @@
 import type { Api } from "./api";
 import { Coverage } from "./Coverage";
 import { button, h, icon } from "./dom";
+import { isPicture } from "./Pictures";
 import { PromptField } from "./PromptField";
 import type { Recents } from "./Recents";
 import { ResultList } from "./ResultList";
@@ -24,6 +25,7 @@ export interface SearchCardOptions {
   onThreshold: (threshold: number) => void;
   onRetry: () => void;
   onFill: () => void;
+  onPicture: () => void;
   onHover: (match: Match | null) => void;
   onChoose: (match: Match) => void;
 }
@@ -45,8 +47,8 @@ export class SearchCard {
     this.element = h("section", { class: "tilescout-card", role: "search", "aria-label": "Search the map", tabindex: -1 });
     this.sheet = new Sheet(this.element);
     this.field = new PromptField({
-      api: options.api, recents: options.recents, layer: options.layer, refinable: () => options.query().q.length > 0,
-      onSubmit: options.onSubmit, onClear: options.onClear, onFocus: () => this.sheet.height === "field" && this.sheet.set("three"),
+      api: options.api, recents: options.recents, layer: options.layer, refinable: () => options.query().q.length > 0 && !options.query().q.some(isPicture),
+      onSubmit: options.onSubmit, onClear: options.onClear, onPicture: options.onPicture, onFocus: () => this.sheet.height === "field" && this.sheet.set("three"),
     });
     this.verdict = new Verdict({ onWiden: options.onWiden, onHere: options.onHere, onSearch: options.onSubmit, onThreshold: options.onThreshold, onRetry: options.onRetry });
     this.results = new ResultList({ resolve: (path) => options.api.resolve(path), center: options.center, onHover: options.onHover, onChoose: options.onChoose });
@@ -67,10 +69,11 @@ export class SearchCard {
   show(query: Query): void {
     const [first = ""] = query.q;
     const tile = termTile(first);
-    this.field.show(tile ? "" : first, tile ? "Like the tile below" : undefined);
+    const picture = isPicture(first);
+    this.field.show(tile || picture ? "" : first, tile ? "Like the tile below" : picture ? "Like the picture below" : undefined);
     this.field.offerClear(query.q.length > 0);
     const chips = [
-      ...(tile ? [this.chip(first, "like")] : []),
+      ...(tile || picture ? [this.chip(first, "like")] : []),
       ...query.q.slice(1).map((term) => this.chip(term, "or")),
       ...query.not.map((term) => this.chip(term, "not")),
     ];
@@ -82,10 +85,10 @@ export class SearchCard {
   }
 
   private chip(term: string, role: "like" | "or" | "not"): HTMLElement {
-    const tile = termTile(term);
+    const [tile, picture] = [termTile(term), isPicture(term)];
     const chip = button({ class: `tilescout-chip tilescout-term-${role}`, onClick: () => this.options.onRemove(term) });
     chip.append(h("span", { class: "tilescout-hidden" }, "Remove "), h("span", { class: "tilescout-muted" }, role),
-      tile ? h("img", { src: this.options.picture(tile), alt: `tile ${tile}`, width: 24, height: 24 }) : h("span", {}, term), icon("close"));
+      tile || picture ? h("img", { src: this.options.picture(tile ?? term), alt: tile ? `tile ${tile}` : "your picture", width: picture ? 44 : 24, height: picture ? 44 : 24 }) : h("span", {}, term), icon("close"));
     return chip;
   }
 }

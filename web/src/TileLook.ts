@@ -3,6 +3,7 @@ import { ApiError, isAbort, type Api } from "./api";
 import { h } from "./dom";
 import { formatHash, type View } from "./hash";
 import type { MapView } from "./MapView";
+import { isPicture } from "./Pictures";
 import { placeInWords } from "./place";
 import { TileCard, type TileCardOptions } from "./TileCard";
 import { intersects, tileBounds, tileCenter, tileName, type Tile } from "./tiles";
@@ -52,7 +53,7 @@ export class TileLook {
     this.card.open({
       tile: name, picture: api.tilePicture(layer, name), place: placeInWords(map.center, center),
       link: new URL(formatHash({ ...view, center, zoom: Math.max(map.zoom, tile.z) }), location.href).href,
-      qlr: api.qlrUrl(layer.id, view), searching: view.q.length > 0,
+      qlr: api.qlrUrl(layer.id, view), searching: view.q.length > 0 && !view.q.some(isPicture),
     });
     this.place(map, bbox, center);
     this.abort?.abort();

@@ -1,3 +1,4 @@
+import { isPicture } from "./Pictures";
 import { termTile } from "./terms";
 import type { Tile } from "./tiles";
 import type { BBox, IndexStatus, Layer, Matches, Model, OverlayDetail, OverlayStyle, Query, Suggestion, TileName, TileScore } from "./types";
@@ -64,6 +65,12 @@ export class Api {
     return tile
       ? this.json(`similar/${layer}`, { tile, ...common }, signal)
       : this.json(`search/${layer}`, { q: query.q, ...common }, signal);
+  }
+
+  /** similar returns the tiles that look like a picture, best first. */
+  similar(layer: string, picture: Blob, options: SearchOptions = {}, signal?: AbortSignal): Promise<Matches> {
+    const init = { method: "POST", body: picture, ...(signal ? { signal } : {}) };
+    return this.json(`similar/${layer}`, { threshold: "0", bbox: options.bbox?.map(degrees).join(","), limit: options.limit }, signal, init);
   }
 
   tile(layer: string, { z, x, y }: Tile, query: Query, signal?: AbortSignal): Promise<TileScore> {
@@ -147,8 +154,8 @@ export class Api {
     return this.base + path + (pairs.length ? `?${pairs.join("&")}` : "");
   }
 
-  private async json<T>(path: string, params: Parameters<Api["url"]>[1], signal?: AbortSignal): Promise<T> {
-    const response = await this.fetch(this.url(path, params), signal ? { signal } : {});
+  private async json<T>(path: string, params: Parameters<Api["url"]>[1], signal?: AbortSignal, init: RequestInit = signal ? { signal } : {}): Promise<T> {
+    const response = await this.fetch(this.url(path, params), init);
     try {
       return (await response.json()) as T;
     } catch (err) {
@@ -193,9 +200,9 @@ async function problem(response: Response): Promise<ApiError> {
   return new ApiError(response.status, text || `The server answered ${response.status}.`, Number.isFinite(after) ? after : 0);
 }
 
-/** terms takes the parameters out of what may be more than a query. */
+/** terms takes the parameters out of what may be more than a query. A picture does not fit into an address. */
 function terms({ q, not }: Query): { q: string[]; not: string[] } {
-  return { q, not };
+  return { q: q.filter((t) => !isPicture(t)), not };
 }
 
 function degrees(value: number): string {

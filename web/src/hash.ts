@@ -1,3 +1,4 @@
+import { isPicture } from "./Pictures";
 import { cleanPrompt } from "./terms";
 import type { OverlayDetail, OverlayStyle, Query } from "./types";
 
@@ -25,7 +26,7 @@ export function formatHash(view: View): string {
   const precision = Math.max(3, Math.ceil((view.zoom * Math.LN2) / Math.LN10) + 1);
   const [lon, lat] = view.center;
   const params = new URLSearchParams();
-  view.q.forEach((term) => params.append("q", term));
+  view.q.filter((term) => !isPicture(term)).forEach((term) => params.append("q", term));
   view.not.forEach((term) => params.append("not", term));
   if (view.threshold !== DEFAULT_THRESHOLD) {
     params.set("threshold", view.threshold.toFixed(2));
@@ -61,7 +62,7 @@ export function parseHash(hash: string): Partial<View> {
     view.center = [x, y];
   }
   const params = new URLSearchParams(query);
-  const terms = (name: string) => params.getAll(name).map(cleanPrompt).filter(Boolean).slice(0, MOST_TERMS);
+  const terms = (name: string) => params.getAll(name).map(cleanPrompt).filter((term) => term && !isPicture(term)).slice(0, MOST_TERMS);
   view.q = terms("q");
   view.not = terms("not");
   const threshold = number(params.get("threshold"), 0, 1);

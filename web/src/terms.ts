@@ -1,3 +1,4 @@
+import { isPicture } from "./Pictures";
 import { parseTile } from "./tiles";
 import type { Query } from "./types";
 
@@ -33,8 +34,9 @@ export function termTile(term: string): string | null {
  */
 export function applyInput(text: string, current: Query): Query {
   const clean = cleanPrompt(text);
+  // A picture is asked for alone: what is typed beside it is another search.
   const m = /^(?:([+-])\s*|(or|not)\s+)(.+)$/iu.exec(clean);
-  if (m && current.q.length > 0) {
+  if (m && current.q.length > 0 && !current.q.some(isPicture)) {
     const sign = m[1] ?? (m[2]?.toLowerCase() === "or" ? "+" : "-");
     const term = m[3] ?? "";
     return sign === "+" ? addTerm(current, "q", term) : addTerm(current, "not", term);
@@ -60,7 +62,7 @@ export function sameQuery(a: Query, b: Query): boolean {
 
 /** inWords says a query in one line, for the live region and the page title. */
 export function inWords(query: Query): string {
-  const word = (term: string) => (termTile(term) ? `tile ${termTile(term)}` : term);
+  const word = (term: string) => (isPicture(term) ? "like a picture" : termTile(term) ? `tile ${termTile(term)}` : term);
   const any = query.q.map(word).join(" or ");
   return query.not.length ? `${any}, not ${query.not.map(word).join(", not ")}` : any;
 }
