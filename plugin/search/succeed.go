@@ -192,7 +192,8 @@ type succession struct {
 	options     SucceedOptions
 
 	layer *layer
-	sets  []*index.Set // of old, one for each view of layer; nil where old has none of that zoom
+	views []*view      // of layer, its windows last if it has them
+	sets  []*index.Set // of old, one for each view; nil where old has none of that zoom
 	fresh int          // tiles that the pass embedded
 }
 
@@ -203,11 +204,14 @@ func (s *succession) open() bool {
 	if err != nil || err2 != nil || to.info.Version != from.info.Version || to.bulk() != nil {
 		return false
 	}
-	s.layer, s.sets = to, make([]*index.Set, len(to.views))
+	s.layer, s.views, s.sets = to, to.all(), make([]*index.Set, len(to.all()))
 	for i, z := range to.zooms {
 		if level, ok := from.level(z); ok {
 			s.sets[i] = from.views[level].set
 		}
+	}
+	if to.windows != nil && from.windows != nil && to.windows.zoom == from.windows.zoom {
+		s.sets[len(s.sets)-1] = from.windows.set
 	}
 	return true
 }
@@ -216,7 +220,7 @@ func (s *succession) open() bool {
 func (s *succession) count() (missing, tiles int) {
 	for i, set := range s.sets {
 		if set != nil {
-			missing += len(missingCodes(set, s.layer.views[i].set))
+			missing += len(missingCodes(set, s.views[i].set))
 			tiles += set.Len()
 		}
 	}
@@ -230,7 +234,7 @@ func (s *succession) pass(ctx context.Context) error {
 	todo := make([][]uint64, len(s.sets))
 	for i, set := range s.sets {
 		if set != nil {
-			todo[i] = missingCodes(set, s.layer.views[i].set)
+			todo[i] = missingCodes(set, s.views[i].set)
 			j.report.Total += set.Len()
 			j.report.Done += set.Len() - len(todo[i])
 		}
@@ -239,10 +243,11 @@ func (s *succession) pass(ctx context.Context) error {
 	j.notify()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(2) // one batch in the encoder, one being fetched: what people ask for comes first
-	for i := len(todo) - 1; i >= 0; i-- {
-		if s.sets[i] != nil {
-			s.embed(ctx, g, j, i, todo[i])
-		}
+	for i := len(s.layer.views) - 1; i >= 0; i-- {
+		s.embed(ctx, g, j, i, todo[i])
+	}
+	if last := len(todo) - 1; s.views[last] == s.layer.windows {
+		s.embed(ctx, g, j, last, todo[last])
 	}
 	err := g.Wait()
 	s.fresh = j.report.Done - j.known
@@ -266,7 +271,7 @@ func (s *succession) embed(ctx context.Context, g *errgroup.Group, j *indexJob, 
 	}
 	if len(blank) > 0 {
 		g.Go(func() error {
-			if err := s.layer.views[view].set.Put(ctx, blank); err != nil {
+			if err := s.views[view].set.Put(ctx, blank); err != nil {
 				return fmt.Errorf("layer %q: keep what is blank: %w", s.id, err)
 			}
 			j.mu.Lock()
@@ -275,6 +280,15 @@ func (s *succession) embed(ctx context.Context, g *errgroup.Group, j *indexJob, 
 			j.notifyLocked()
 			return nil
 		})
+	}
+	if s.views[view] == s.layer.windows {
+		for batch := range slices.Chunk(codes, 3*jobBatch) {
+			if ctx.Err() != nil {
+				return
+			}
+			g.Go(func() error { return j.runWindows(ctx, batch) })
+		}
+		return
 	}
 	for batch := range slices.Chunk(codes, jobBatch) {
 		if ctx.Err() != nil {
@@ -301,7 +315,7 @@ func (e *Engine) Release() {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	for _, l := range e.layers {
-		for _, v := range l.views {
+		for _, v := range l.all() {
 			v.forget()
 			e.store.Release(v.set.Key())
 		}

@@ -170,3 +170,29 @@ func TestWindowsOfAFailedTile(t *testing.T) {
 		t.Errorf("second Index = %+v, %v, want the tile and its 8 windows", report, err)
 	}
 }
+
+// A new model embeds the windows of the old one too before it takes its place.
+func TestSucceedWithWindows(t *testing.T) {
+	b, store := cut{newBoard()}, openStore(t, t.TempDir())
+	engines := map[int]*search.Engine{}
+	for _, dim := range []int{16, 32} {
+		e, err := search.New(t.Context(), encodertest.Fake{Dim: dim}, store, search.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { e.Close() })
+		if err := e.Add(t.Context(), b, search.LayerOptions{Zooms: []maptile.Zoom{boardZoom}, Overlap: 2}); err != nil {
+			t.Fatal(err)
+		}
+		engines[dim] = e
+	}
+	if _, err := engines[16].Index(t.Context(), "board", search.IndexOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := engines[32].Succeed(t.Context(), engines[16], search.SucceedOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := engines[32].State("board", nil); err != nil || s.Embedded != 225 {
+		t.Errorf("the new model has embedded %d of %d, %v, want all 225", s.Embedded, s.Total, err)
+	}
+}
