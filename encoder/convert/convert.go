@@ -182,8 +182,8 @@ func (w *writer) plan() (graph.ImageOptions, error) {
 	if w.o.Precision == "" {
 		w.o.Precision = graph.Float32
 	}
-	if w.a.Kind == checkpoint.ResNet && (w.o.Precision == graph.Int8Static || w.o.Precision == graph.Int8Dynamic) {
-		return graph.ImageOptions{}, fmt.Errorf("int8 is made for Vision Transformers; convert this %s with fp16 or as it is: %w", w.a.Name(), tilescout.ErrBadInput)
+	if w.a.Kind == checkpoint.ResNet && w.o.Precision == graph.Int8Dynamic {
+		return graph.ImageOptions{}, fmt.Errorf("int8 in dynamic ranges is made for Vision Transformers; convert this %s with --int8: %w", w.a.Name(), tilescout.ErrBadInput)
 	}
 	w.m = encoder.Manifest{
 		Format: 1, ID: w.o.ID, Title: w.o.Title, Licence: w.o.Licence,

@@ -99,7 +99,7 @@ func (w *writer) calibrated(ctx context.Context, o graph.ImageOptions) (ranges g
 			return ranges, true, nil
 		}
 		if 2*max(1, kept) > len(worst)/2 {
-			w.note("int8 was given up: with %d of %d products in float the mean cosine to float is %.4f, want %.3f, and %.0f %% of neighbours stay, want %.0f: the model stays in float32",
+			w.note("int8 was given up: with %d of %d layers in float the mean cosine to float is %.4f, want %.3f, and %.0f %% of neighbours stay, want %.0f: the model stays in float32",
 				kept, len(worst), q.Cosine, leastCosine, 100*q.Neighbours, 100*leastNeighbours)
 			return ranges, false, nil
 		}

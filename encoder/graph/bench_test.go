@@ -67,6 +67,39 @@ func BenchmarkImageTower(b *testing.B) {
 	}
 }
 
+// BenchmarkResNet runs RN50 in float32 and in int8 by turns, on one thread each.
+func BenchmarkResNet(b *testing.B) {
+	if testing.Short() {
+		b.Skip("150 MB of weights")
+	}
+	a := fullViTB32()
+	a.Kind, a.Stages, a.Width, a.Layers, a.MLP, a.Heads, a.Dimension = checkpoint.ResNet, [4]int{3, 4, 6, 3}, 64, 0, 0, 32, 1024
+	w := encodertest.NewFormula(a)
+	pics := pictures(8, a.ImageSize)
+	ranges, _ := calibrate(b, w, a, pics)
+	towers := make([]*onnxruntime.Session, 2)
+	for i, o := range []graph.ImageOptions{{}, {Precision: graph.Int8Static, Ranges: ranges}} {
+		towers[i] = benchSession(b, func(weights io.Writer) ([]byte, error) { return graph.Image(b.Context(), w, a, o, weights) })
+	}
+	const batch = 8
+	pixels, out := bytes.Join(pics, nil), make([]float32, batch*a.Dimension)
+	var times [2][]time.Duration
+	for b.Loop() {
+		for i, s := range towers {
+			began := encodertest.CPUTime()
+			err := onnxruntime.Run(context.Background(), s, pixels, []int64{batch, 224, 224, 3}, []onnxruntime.Output{{Shape: []int64{batch, int64(a.Dimension)}, Data: out}}, time.Minute)
+			if err != nil {
+				b.Fatal(err)
+			}
+			times[i] = append(times[i], encodertest.CPUTime()-began)
+		}
+	}
+	fp32, int8 := median(times[0]).Seconds(), median(times[1]).Seconds()
+	b.ReportMetric(batch/fp32, "fp32-images/cpu-s")
+	b.ReportMetric(batch/int8, "int8-images/cpu-s")
+	b.ReportMetric(fp32/int8, "int8/fp32")
+}
+
 func median(d []time.Duration) time.Duration {
 	slices.Sort(d)
 	return d[len(d)/2]

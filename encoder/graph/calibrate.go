@@ -18,6 +18,7 @@ type tap struct {
 	channels int
 	out      int // outputs of each part
 	parts    []part
+	side     int // of a plane of a ResNet, which is [batch, channels, side, side]; 0 for the input of a product
 }
 
 func (t tap) output() string { return "tap." + t.name }
@@ -34,6 +35,14 @@ func (t tap) tokens(a checkpoint.Architecture, cells int) int {
 	return 1 + cells
 }
 
+// values of one picture.
+func (t tap) values(a checkpoint.Architecture, cells int) int {
+	if t.side > 0 {
+		return t.channels * t.side * t.side
+	}
+	return t.channels * t.tokens(a, cells)
+}
+
 // addTap makes the input of a product an output of the graph, once.
 func (b *builder) addTap(taps *[]tap, t tap, value string) {
 	for _, known := range *taps {
@@ -43,8 +52,15 @@ func (b *builder) addTap(taps *[]tap, t tap, value string) {
 	}
 	*taps = append(*taps, t)
 	b.rename(value, t.output())
+	if t.side > 0 {
+		b.output(t.output(), "batch", t.channels, t.side, t.side)
+		return
+	}
 	b.output(t.output(), "batch", "tokens."+t.name, t.channels)
 }
+
+// sampler looks at the values of a tap for n pictures at a time.
+type sampler interface{ add(values []float32, n int) }
 
 // Calibration says how Calibrate runs.
 type Calibration struct {
@@ -62,7 +78,7 @@ const (
 
 // Calibrate runs the float tower on pictures, each uint8 size × size × 3 as the tower takes it, and finds for the input
 // of every product the range, and where a norm lies before it the smoothing, with which its int8 form errs least.
-// It also returns the float embeddings of the pictures. A ResNet has no product to measure.
+// It also returns the float embeddings of the pictures. Of a ResNet the outputs of convolutions and sums are measured.
 func Calibrate(ctx context.Context, w Weights, a checkpoint.Architecture, o ImageOptions, pictures [][]byte, c Calibration) (Ranges, [][]float32, error) {
 	o.setDefaults(a)
 	var taps []tap
@@ -75,25 +91,31 @@ func Calibrate(ctx context.Context, w Weights, a checkpoint.Architecture, o Imag
 	}
 	run := tapRun{a: a, size: o.Size, cells: (o.Size / a.PatchSize) * (o.Size / a.PatchSize), taps: taps}
 	outputs, values := []string{"embedding"}, a.Dimension
-	samples := make([]*samples, len(taps))
+	seen := make([]sampler, len(taps))
 	for i, t := range taps {
 		outputs = append(outputs, t.output())
-		values += t.channels * t.tokens(a, run.cells)
-		samples[i] = newSamples(t.channels)
+		values += t.values(a, run.cells)
+		if seen[i] = newSamples(t.channels); t.side > 0 {
+			seen[i] = newPlaneSamples(t.channels)
+		}
 	}
 	run.session, err = c.Runtime.NewSession(model, onnxruntime.SessionOptions{Input: "pixels", Outputs: outputs, Threads: c.Threads, Folder: c.Dir})
 	if err != nil {
 		return Ranges{}, nil, fmt.Errorf("graph: calibrate: %w", err)
 	}
-	embeddings, err := run.all(ctx, pictures, min(8, max(1, tapBytes/(4*values))), samples, c.Progress)
+	embeddings, err := run.all(ctx, pictures, min(8, max(1, tapBytes/(4*values))), seen, c.Progress)
 	if closeErr := run.session.Close(); err == nil {
 		err = closeErr
 	}
 	if err != nil {
 		return Ranges{}, nil, fmt.Errorf("graph: calibrate: %w", err)
 	}
-	ranges, err := chooseRanges(ctx, w, taps, samples)
-	if err != nil || a.Kind != checkpoint.ViT {
+	if a.Kind == checkpoint.ResNet {
+		ranges, err := planeRanges(ctx, w, a, taps, seen)
+		return ranges, embeddings, err
+	}
+	ranges, err := chooseRanges(ctx, w, taps, seen)
+	if err != nil {
 		return ranges, embeddings, err
 	}
 	b := &builder{file: newFile(nil, ""), ctx: ctx, w: w}
@@ -124,7 +146,7 @@ type tapRun struct {
 	taps    []tap
 }
 
-func (r tapRun) all(ctx context.Context, pictures [][]byte, batch int, samples []*samples, progress func(done, total int)) ([][]float32, error) {
+func (r tapRun) all(ctx context.Context, pictures [][]byte, batch int, seen []sampler, progress func(done, total int)) ([][]float32, error) {
 	var embeddings [][]float32
 	buffers := make([][]float32, len(r.taps))
 	for i := 0; i < len(pictures); i += batch {
@@ -139,18 +161,20 @@ func (r tapRun) all(ctx context.Context, pictures [][]byte, batch int, samples [
 		rows := make([]float32, n*r.a.Dimension)
 		outputs := []onnxruntime.Output{{Shape: []int64{int64(n), int64(r.a.Dimension)}, Data: rows}}
 		for j, t := range r.taps {
-			tokens := t.tokens(r.a, r.cells)
+			values := t.values(r.a, r.cells)
 			if buffers[j] == nil {
-				buffers[j] = make([]float32, batch*tokens*t.channels)
+				buffers[j] = make([]float32, batch*values)
 			}
-			outputs = append(outputs, onnxruntime.Output{
-				Shape: []int64{int64(n), int64(tokens), int64(t.channels)}, Data: buffers[j][:n*tokens*t.channels],
-			})
+			shape := []int64{int64(n), int64(values / t.channels), int64(t.channels)}
+			if t.side > 0 {
+				shape = []int64{int64(n), int64(t.channels), int64(t.side), int64(t.side)}
+			}
+			outputs = append(outputs, onnxruntime.Output{Shape: shape, Data: buffers[j][:n*values]})
 		}
 		if err := onnxruntime.Run(ctx, r.session, pixels, []int64{int64(n), int64(r.size), int64(r.size), 3}, outputs, tapTimeLimit); err != nil {
 			return nil, err
 		}
-		for j, s := range samples {
+		for j, s := range seen {
 			s.add(outputs[1+j].Data, n)
 		}
 		for k := range n {

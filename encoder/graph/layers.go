@@ -35,7 +35,7 @@ func (b *builder) linear(name, at, x string, in, out int, parts ...part) string 
 		}
 	}
 	if b.tap != nil && at != "" {
-		b.tap(tap{at, in, out, parts}, x)
+		b.tap(tap{name: at, channels: in, out: out, parts: parts}, x)
 	}
 	return b.product(name, at, x, matrix, bias, in, n)
 }

@@ -3,6 +3,8 @@ package graph_test
 import (
 	"bytes"
 	"errors"
+	"io"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -81,6 +83,59 @@ func TestInt8(t *testing.T) {
 			if !slices.Equal(alone[0], got[3]) {
 				t.Error("a picture's embedding depends on its batch")
 			}
+		}
+	}
+}
+
+// A ResNet runs its convolutions over bytes, all but the first and those that are left in float.
+func TestInt8ResNet(t *testing.T) {
+	a := architectures()["RN50"]
+	w := encodertest.NewFormula(a)
+	pics := pictures(12, a.ImageSize)
+	ranges, want := calibrate(t, w, a, pics)
+	convolutions := 3 + 3*(3+4+6+3) + 4
+	if n := len(ranges.Inputs); n != convolutions+16 {
+		t.Errorf("%d layers measured, want %d convolutions and 16 sums", n, convolutions)
+	}
+	count := func(o graph.ImageOptions, op string) int {
+		model, err := graph.Image(t.Context(), w, a, o, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(string(model), "\""+string(rune(len(op)))+op)
+	}
+	o := graph.ImageOptions{Precision: graph.Int8Static, Ranges: ranges}
+	if n, sums := count(o, "QLinearConv"), count(o, "QLinearAdd"); n != convolutions-1 || sums != 16 {
+		t.Errorf("%d convolutions and %d sums over bytes, want %d and 16", n, sums, convolutions-1)
+	}
+	got, _ := runImage(t, w, a, o, slices.Concat(pics...), len(pics))
+	mean := 0.
+	for i := range want {
+		mean += cosine(got[i], want[i]) / float64(len(want))
+	}
+	t.Logf("mean cosine %.5f", mean)
+	if mean < .98 || mean > .9999999 {
+		t.Errorf("mean cosine to float %.5f, want .98 and not 1", mean)
+	}
+	alone, _ := runImage(t, w, a, o, pics[3], 1)
+	if c := cosine(alone[0], got[3]); c < .999999 { // the pooling in float rounds a single row otherwise than several
+		t.Errorf("a picture's embedding depends on its batch: cosine %.8f", c)
+	}
+	// Layers go back to float one by one, whatever is beside them.
+	mixed := graph.Ranges{Inputs: maps.Clone(ranges.Inputs)}
+	for _, name := range []string{"visual.conv3", "visual.layer1.0.sum", "visual.layer2.1.conv2", "visual.layer3.0.downsample.0", "visual.layer4.2.conv3"} {
+		r := mixed.Inputs[name]
+		r.Float = true
+		mixed.Inputs[name] = r
+	}
+	o.Ranges = mixed
+	if n, sums := count(o, "QLinearConv"), count(o, "QLinearAdd"); n != convolutions-5 || sums != 15 {
+		t.Errorf("%d convolutions and %d sums over bytes, want %d and 15", n, sums, convolutions-5)
+	}
+	got, _ = runImage(t, w, a, o, slices.Concat(pics...), len(pics))
+	for i := range want {
+		if c := cosine(got[i], want[i]); c < .97 {
+			t.Errorf("picture %d with layers in float: cosine %.5f", i, c)
 		}
 	}
 }

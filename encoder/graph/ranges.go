@@ -63,7 +63,7 @@ const (
 
 // chooseRanges tries for each product several strengths of smoothing and several narrower ranges, and keeps those with
 // which the product errs least on the samples.
-func chooseRanges(ctx context.Context, w Weights, taps []tap, seen []*samples) (Ranges, error) {
+func chooseRanges(ctx context.Context, w Weights, taps []tap, seen []sampler) (Ranges, error) {
 	found := make([]Range, len(taps))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
@@ -76,7 +76,7 @@ func chooseRanges(ctx context.Context, w Weights, taps []tap, seen []*samples) (
 			if err != nil {
 				return err
 			}
-			found[i] = chooseRange(t, seen[i], matrix)
+			found[i] = chooseRange(t, seen[i].(*samples), matrix)
 			return nil
 		})
 	}

@@ -11,7 +11,7 @@ import (
 const batchNormEpsilon = 1e-5
 
 // resnet is ModifiedResNet of openai/CLIP (clip/model.py) with its batch normalisations folded into the convolutions.
-// Its products stay in float32 or float16 whatever the precision.
+// With measured ranges they run in int8; the first one, which sees three channels, and the attention that pools do not.
 func (b *builder) resnet(a checkpoint.Architecture, o ImageOptions) {
 	const stride = 32
 	side := o.Size / stride
@@ -24,16 +24,16 @@ func (b *builder) resnet(a checkpoint.Architecture, o ImageOptions) {
 	for c := range 3 {
 		mean[c], scale[c] = float32(255*o.Mean[c]), float32(1/(255*o.Std[c]))
 	}
-	x := b.node("Cast", []string{"pixels"}, attr{"to", elemFloat})
-	x = b.node("Sub", []string{x, b.floats("mean", []int{3}, mean)})
-	x = b.node("Mul", []string{x, b.floats("scale", []int{3}, scale)})
-	x = b.node("Transpose", []string{x}, attr{"perm", []int64{0, 3, 1, 2}})
+	in := b.node("Cast", []string{"pixels"}, attr{"to", elemFloat})
+	in = b.node("Sub", []string{in, b.floats("mean", []int{3}, mean)})
+	in = b.node("Mul", []string{in, b.floats("scale", []int{3}, scale)})
+	x := &plane{float: b.node("Transpose", []string{in}, attr{"perm", []int64{0, 3, 1, 2}}), side: o.Size}
 
-	x = b.relu(b.convolution(x, "visual.conv1", "visual.bn1", 3, a.Width/2, 3, 2))
-	x = b.relu(b.convolution(x, "visual.conv2", "visual.bn2", a.Width/2, a.Width/2, 3, 1))
-	x = b.relu(b.convolution(x, "visual.conv3", "visual.bn3", a.Width/2, a.Width, 3, 1))
+	x = b.convolution(x, "visual.conv1", "visual.bn1", kernel{3, a.Width / 2, 3, 2}, true)
+	x = b.convolution(x, "visual.conv2", "visual.bn2", kernel{a.Width / 2, a.Width / 2, 3, 1}, true)
+	x = b.convolution(x, "visual.conv3", "visual.bn3", kernel{a.Width / 2, a.Width, 3, 1}, true)
 	x = b.averagePool(x, 2)
-	in := a.Width
+	channels := a.Width
 	for stage, blocks := range a.Stages {
 		width := a.Width << stage
 		for i := range blocks {
@@ -41,50 +41,63 @@ func (b *builder) resnet(a checkpoint.Architecture, o ImageOptions) {
 			if stage > 0 && i == 0 {
 				stride = 2
 			}
-			x = b.bottleneck(x, fmt.Sprintf("visual.layer%d.%d", stage+1, i), in, width, stride)
-			in = 4 * width
+			x = b.bottleneck(x, fmt.Sprintf("visual.layer%d.%d", stage+1, i), channels, width, stride)
+			channels = 4 * width
 		}
 	}
-	b.attentionPool(x, a, o, side)
+	b.attentionPool(b.asFloat(x), a, o, side)
 }
 
-func (b *builder) bottleneck(x, name string, in, width, stride int) string {
-	y := b.relu(b.convolution(x, name+".conv1", name+".bn1", in, width, 1, 1))
-	y = b.relu(b.convolution(y, name+".conv2", name+".bn2", width, width, 3, 1))
-	y = b.convolution(b.averagePool(y, stride), name+".conv3", name+".bn3", width, 4*width, 1, 1)
+func (b *builder) bottleneck(x *plane, name string, in, width, stride int) *plane {
+	y := b.convolution(x, name+".conv1", name+".bn1", kernel{in, width, 1, 1}, true)
+	y = b.convolution(y, name+".conv2", name+".bn2", kernel{width, width, 3, 1}, true)
+	y = b.convolution(b.averagePool(y, stride), name+".conv3", name+".bn3", kernel{width, 4 * width, 1, 1}, false)
 	if b.w.Shape(name+".downsample.0.weight") != nil {
-		x = b.convolution(b.averagePool(x, stride), name+".downsample.0", name+".downsample.1", in, 4*width, 1, 1)
+		x = b.convolution(b.averagePool(x, stride), name+".downsample.0", name+".downsample.1", kernel{in, 4 * width, 1, 1}, false)
 	}
-	return b.relu(b.node("Add", []string{y, x}))
+	return b.sum(y, x, name+".sum", 4*width)
 }
 
-func (b *builder) relu(x string) string { return b.node("Relu", []string{x}) }
+// kernel is the size of a convolution: channels in and out, pixels a side, stride.
+type kernel struct{ in, out, side, stride int }
 
-func (b *builder) averagePool(x string, stride int) string {
-	if stride == 1 {
-		return x
+// convolution with its batch normalisation, and ReLU where relu says so.
+func (b *builder) convolution(x *plane, name, norm string, k kernel, relu bool) *plane {
+	w, bias := b.folded(name, norm, k)
+	y := &plane{at: name, side: (x.side + k.stride - 1) / k.stride}
+	pad, step := int64(k.side/2), int64(k.stride)
+	attrs := []attr{
+		{"kernel_shape", []int64{int64(k.side), int64(k.side)}}, {"pads", []int64{pad, pad, pad, pad}}, {"strides", []int64{step, step}},
 	}
-	k := []int64{int64(stride), int64(stride)}
-	return b.node("AveragePool", []string{x}, attr{"kernel_shape", k}, attr{"strides", k})
+	if b.isInt8(name) && x.canQuantise(b) {
+		y.bytes = b.convolveBytes(b.asBytes(x), name, w, bias, k, attrs)
+		return y
+	}
+	y.float = b.node("Conv", []string{b.asFloat(x), b.matrix(name+".weight", []int{k.out, k.in, k.side, k.side}, w), b.floats(name+".bias", []int{k.out}, bias)}, attrs...)
+	if relu {
+		y.float = b.node("Relu", []string{y.float})
+	}
+	b.tapPlane(y, k.out)
+	return y
 }
 
-func (b *builder) convolution(x, name, norm string, in, out, k, stride int) string {
-	w, bias := b.load(name+".weight", out, in, k, k), b.load(norm+".bias", out)
-	gamma, mean, variance := b.load(norm+".weight", out), b.load(norm+".running_mean", out), b.load(norm+".running_var", out)
-	for o := range out {
+// folded are a convolution's weights [out, in, side, side] and bias with its batch normalisation in them.
+func (b *builder) folded(name, norm string, k kernel) (w, bias []float32) {
+	w, bias = b.load(name+".weight", k.out, k.in, k.side, k.side), b.load(norm+".bias", k.out)
+	gamma, mean, variance := b.load(norm+".weight", k.out), b.load(norm+".running_mean", k.out), b.load(norm+".running_var", k.out)
+	n := k.in * k.side * k.side
+	for o := range k.out {
 		if b.err == nil && variance[o] < 0 {
 			b.fail(fmt.Errorf("graph: tensor %s.running_var: value %d is %v, want a variance: %w", norm, o, variance[o], ErrShape))
 		}
 		scale := float64(gamma[o]) / math.Sqrt(float64(variance[o])+batchNormEpsilon)
-		kernel := w[o*in*k*k : (o+1)*in*k*k]
-		for i, v := range kernel {
-			kernel[i] = float32(float64(v) * scale)
+		row := w[o*n : (o+1)*n]
+		for i, v := range row {
+			row[i] = float32(float64(v) * scale)
 		}
 		bias[o] = float32(float64(bias[o]) - float64(mean[o])*scale)
 	}
-	pad, step := int64(k/2), int64(stride)
-	return b.node("Conv", []string{x, b.matrix(name+".weight", []int{out, in, k, k}, w), b.floats(name+".bias", []int{out}, bias)},
-		attr{"kernel_shape", []int64{int64(k), int64(k)}}, attr{"pads", []int64{pad, pad, pad, pad}}, attr{"strides", []int64{step, step}})
+	return w, bias
 }
 
 // attentionPool reads the embedding from attention of the mean to all places.
