@@ -140,6 +140,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s.site.Store(first)
+	s.metrics.registry.MustRegister(&patchworks{s})
 	return s, nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"math"
@@ -18,6 +19,9 @@ import (
 	"github.com/tilescout/tilescout/tileserver/config"
 	"github.com/tilescout/tilescout/tileserver/source"
 	"github.com/tilescout/tilescout/tileserver/source/kinds"
+	"github.com/tilescout/tilescout/tileserver/source/pmtiles"
+	"github.com/tilescout/tilescout/tileserver/source/remote"
+	"github.com/tilescout/tilescout/tileserver/source/upstream"
 )
 
 // limitsOf turns the limits of the config into the settings of the packages that hold them. Whatever decodes takes its
@@ -28,18 +32,32 @@ func limitsOf(l config.Limits) (*budget.Budget, kinds.Options) {
 		memory = budget.Default(memoryLimit())
 	}
 	decoders := budget.New(memory)
-	picture := source.Limits{MaxSide: l.Picture.Side, MaxBytes: l.Picture.MB << 20}
+	picture := source.Limits{MaxSide: l.Picture.Side, MaxBytes: l.Picture.MB << 20, MaxScans: l.Picture.Scans}
 	var o kinds.Options
 	o.XYZ.Limits, o.XYZ.TotalTimeout = picture, l.Upstream.Timeout
+	o.XYZ.Documents = upstream.DocumentLimits{
+		Bytes: l.Upstream.DocumentMB << 20, Depth: l.Upstream.DocumentDepth, Elements: l.Upstream.DocumentElements, Layers: l.Upstream.DocumentLayers,
+	}
 	o.MBTiles.Limits, o.MBTiles.Connections, o.MBTiles.Deadline = picture, l.Archive.Connections, l.Archive.Deadline
-	o.PMTiles.Limits, o.PMTiles.DirectoryBytes = picture, int64(l.Archive.DirectoryMB)<<20
+	o.MBTiles.OpenTime, o.MBTiles.ValueBytes, o.MBTiles.InflatedBytes = l.Archive.OpenTime, l.Archive.ValueMB<<20, l.Archive.InflatedMB<<20
+	o.PMTiles.Limits, o.PMTiles.DirectoryBytes, o.PMTiles.TileBytes = picture, int64(l.Archive.DirectoryMB)<<20, l.Archive.TileMB<<20
+	o.PMTiles.Directories = pmtiles.DirectoryLimits{
+		Bytes: l.Archive.OneDirectoryMB << 20, Entries: l.Archive.DirectoryEntries, Depth: l.Archive.DirectoryDepth, Metadata: l.Archive.MetadataMB << 20,
+	}
+	o.Picture.MaxPixels, o.Picture.MaxBytes = int64(l.Picture.FilePixels), int64(l.Picture.FileMB)<<20
 	o.GeoTIFF.Deadline = l.Raster.Deadline
+	o.GeoTIFF.Files, o.GeoTIFF.OpenFiles, o.GeoTIFF.FilesPerTile = l.Raster.Files, l.Raster.OpenFiles, l.Raster.FilesPerTile
 	o.GeoTIFF.File.Limits = geotiff.Limits{
-		IFDs: l.Raster.IFDs, Tags: l.Raster.Tags, TagBytes: int64(l.Raster.TagMB) << 20,
-		BlockSide: l.Raster.BlockSide, BlockBytes: int64(l.Raster.BlockMB) << 20,
+		IFDs: l.Raster.IFDs, Tags: l.Raster.Tags, TagBytes: int64(l.Raster.TagMB) << 20, ValueBytes: int64(l.Raster.ValueKB) << 10,
+		GeoKeys: l.Raster.GeoKeys, TextBytes: l.Raster.TextKB << 10, BlockSide: l.Raster.BlockSide, BlockBytes: int64(l.Raster.BlockMB) << 20,
+		Samples: l.Raster.Samples, TableBytes: l.Raster.TableKB << 10, Scans: l.Raster.Scans, Window: int64(l.Raster.WindowMB) << 20,
+		Render: int64(l.Raster.RenderMB) << 20,
 	}
 	o.GeoTIFF.File.Pool = geotiff.NewPool(int64(l.Raster.CacheMB)<<20, decoders)
-	o.XYZ.Memory, o.Picture.Memory = decoders, decoders
+	for _, m := range []**budget.Budget{&o.XYZ.Memory, &o.Picture.Memory, &o.MBTiles.Memory, &o.PMTiles.Memory} {
+		*m = decoders
+	}
+	o.Blocks = remote.NewCache(int64(cmp.Or(l.Upstream.BlocksMB, 64)) << 20)
 	return decoders, o
 }
 

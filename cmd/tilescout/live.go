@@ -48,14 +48,15 @@ type live struct {
 	failed prometheus.Gauge   // 1 while the last reload failed
 	count  prometheus.Counter // reloads that took effect
 
-	mu     sync.Mutex    // guards all below: one change at a time
-	start  config.Config // as the process started
-	config config.Config // of the file, without hot layers
-	whole  config.Config // with them
-	hot    hotFolder
-	layers []openLayer
-	model  string       // modelKey of what was asked for last
-	next   *preparation // nil unless a new model prepares itself
+	mu      sync.Mutex    // guards all below: one change at a time
+	start   config.Config // as the process started
+	config  config.Config // of the file, without hot layers
+	whole   config.Config // with them
+	hot     hotFolder
+	renewal renewal
+	layers  []openLayer
+	model   string       // modelKey of what was asked for last
+	next    *preparation // nil unless a new model prepares itself
 }
 
 // live puts a server over the parts that can be changed while it runs. The caller closes it before the parts.
@@ -87,6 +88,7 @@ func (a *app) live(ctx context.Context, cfg config.Config, p *parts, read func()
 	if err != nil {
 		return nil, err
 	}
+	l.countLeftOut(p.sources...)
 	signal.Notify(l.hangup, syscall.SIGHUP) // from here on it does not end the process
 	l.mu.Lock()
 	if p.next != nil {
@@ -166,11 +168,11 @@ func (l *live) reload(ctx context.Context) error {
 	return nil
 }
 
-// rescan takes up what has changed in the hot folder.
+// rescan takes up what has changed in the hot folder, and files that were replaced under their layers.
 func (l *live) rescan(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.hot.look(l.config.LayersDir) {
+	if !l.hot.look(l.config.LayersDir) && !l.renewal.due(time.Now(), l.layers) {
 		return
 	}
 	if err := l.change(ctx, l.config, nil); err != nil {
@@ -196,7 +198,11 @@ func (l *live) change(ctx context.Context, cfg config.Config, coming *search.Eng
 	whole.Layers = nil
 	take := func(layer config.Layer, stamp string) error {
 		if old, ok := had[layer.ID]; ok && old.stamp == stamp && reflect.DeepEqual(old.layer, layer) {
-			next, whole.Layers = append(next, old), append(whole.Layers, layer)
+			now, renewed := l.renewed(ctx, old)
+			if renewed {
+				fresh = append(fresh, now.source)
+			}
+			next, whole.Layers = append(next, now), append(whole.Layers, layer)
 			return nil
 		}
 		src, err := l.parts.openSource(ctx, layer)
@@ -244,6 +250,7 @@ func (l *live) change(ctx context.Context, cfg config.Config, coming *search.Eng
 		undo()
 		return err
 	}
+	l.countLeftOut(fresh...)
 	l.config, l.whole, l.layers = cfg, whole, next
 	l.parts.setSources(next)
 	return nil

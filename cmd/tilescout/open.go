@@ -201,7 +201,7 @@ func (a *app) openSources(ctx context.Context, cfg config.Config, p *parts) erro
 		if err != nil {
 			return err
 		}
-		p.sources = append(p.sources, s)
+		p.sources = append(p.sources, a.told(s))
 	}
 	return nil
 }

@@ -121,7 +121,7 @@ func (f *File) samples(ctx context.Context, l *level, i, j, plane int) (*raw, er
 	rows, spp := l.rows(j), l.blockSamples()
 	switch l.Compression {
 	case compressionJPEG:
-		img, err := decodeJPEG(data, l.JPEGTables, l.blockW, rows, spp, l.Photometric == yCbCr)
+		img, err := decodeJPEG(data, l.JPEGTables, l.blockW, rows, spp, l.Photometric == yCbCr, l.w.limits.Scans)
 		if err != nil {
 			return nil, fmt.Errorf("JPEG: %w", err)
 		}

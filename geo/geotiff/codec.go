@@ -2,6 +2,7 @@ package geotiff
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,8 @@ import (
 type codecs struct {
 	zlib sync.Pool
 	zstd sync.Pool
+
+	memory, window uint64 // of a ZSTD block; 0 means the defaults of Limits
 }
 
 // decompress fills dst from the stored bytes of a block. More output than dst holds is an error unless
@@ -54,7 +57,7 @@ func (c *codecs) decompress(compression uint64, src, dst []byte, tolerant bool) 
 		z, ok := c.zstd.Get().(*zstd.Decoder)
 		if !ok {
 			var err error
-			z, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderMaxWindow(8<<20))
+			z, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(cmp.Or(c.memory, 64<<20)), zstd.WithDecoderMaxWindow(cmp.Or(c.window, 8<<20)))
 			if err != nil {
 				return fmt.Errorf("zstd: %w", err)
 			}

@@ -23,49 +23,48 @@ var (
 	ErrNoCRS         = reject.New("tiff", "ErrNoCRS", "no coordinate reference system")
 )
 
-// Limits bound what a file may ask for. The zero value of a field means its default.
+// Limits bound what a file may ask for. The zero value of a field means its default; what is above the hard bound means
+// that bound (docs/operations.md lists both).
 type Limits struct {
 	IFDs       int   // image directories in the file; default 256
 	Tags       int   // tags in a directory; default 512
 	TagBytes   int64 // bytes of all tag values held in memory; default 64 MiB
+	ValueBytes int64 // bytes of one tag value that is no offset array; default 1 MiB
+	GeoKeys    int   // default 4096
+	TextBytes  int   // bytes of the text of GeoKeys; default 64 KiB
 	BlockSide  int   // width and height of a tile, pixels; default 8192. A strip may be as wide as the image
 	BlockBytes int64 // bytes of a tile or strip, compressed or decoded; default 64 MiB
+	Samples    int   // of a pixel; default 64
+	TableBytes int   // bytes of JPEG tables; default 64 KiB
+	Scans      int   // of a JPEG; default 64
+	Window     int64 // bytes that a ZSTD block may look back; default 8 MiB
 	Render     int64 // bytes of the decoded blocks that one picture may need; default 512 MiB
 }
 
 const (
-	maxTagValue  = 1 << 20 // bytes of one tag that is no offset array
-	maxGeoKeys   = 4096
-	maxGeoASCII  = 64 << 10
-	maxSamples   = 64
-	maxSide      = 1<<31 - 1
-	maxJPEGTable = 64 << 10
-	maxJPEGScans = 64
+	maxSamples = 64 // no limit may be above it
+	maxSide    = 1<<31 - 1
 )
 
 func (l *Limits) setDefaults() {
-	if l.IFDs <= 0 {
-		l.IFDs = 256
+	setLimit(&l.IFDs, 256, 4096)
+	setLimit(&l.Tags, 512, 4096)
+	setLimit(&l.TagBytes, 64<<20, 1<<30)
+	setLimit(&l.ValueBytes, 1<<20, 64<<20)
+	setLimit(&l.GeoKeys, 4096, 1<<16-1)
+	setLimit(&l.TextBytes, 64<<10, 1<<20)
+	setLimit(&l.BlockSide, 8192, 65536)
+	setLimit(&l.BlockBytes, 64<<20, 256<<20)
+	setLimit(&l.Samples, maxSamples, maxSamples)
+	setLimit(&l.TableBytes, 64<<10, 1<<20)
+	setLimit(&l.Scans, 64, 1000)
+	setLimit(&l.Window, 8<<20, 128<<20)
+	setLimit(&l.Render, 512<<20, 16<<30)
+}
+
+func setLimit[T int | int64](v *T, usual, most T) {
+	if *v <= 0 {
+		*v = usual
 	}
-	l.IFDs = min(l.IFDs, 4096)
-	if l.Tags <= 0 {
-		l.Tags = 512
-	}
-	l.Tags = min(l.Tags, 4096)
-	if l.TagBytes <= 0 {
-		l.TagBytes = 64 << 20
-	}
-	l.TagBytes = min(l.TagBytes, 1<<30)
-	if l.BlockSide <= 0 {
-		l.BlockSide = 8192
-	}
-	l.BlockSide = min(l.BlockSide, 65536)
-	if l.BlockBytes <= 0 {
-		l.BlockBytes = 64 << 20
-	}
-	l.BlockBytes = min(l.BlockBytes, 256<<20)
-	if l.Render <= 0 {
-		l.Render = 512 << 20
-	}
-	l.Render = min(l.Render, 16<<30)
+	*v = min(*v, most)
 }

@@ -81,6 +81,7 @@ func Open(r io.ReaderAt, size int64, o Options) (*File, error) {
 		o.Pool = NewPool(o.CacheBytes, o.Memory)
 	}
 	f := &File{pool: o.Pool, name: o.Name}
+	f.codecs.memory, f.codecs.window = uint64(o.Limits.BlockBytes), uint64(o.Limits.Window)
 	if f.name == "" {
 		f.name = "#" + strconv.FormatUint(o.Pool.files.Add(1), 10)
 	}
@@ -144,7 +145,7 @@ func (f *File) locate() error {
 	if len(t.GeoKeys) == 0 {
 		return fmt.Errorf("geotiff: no GeoKeys; give the file a coordinate reference system with gdal_edit.py -a_srs EPSG:CODE: %w", ErrNoCRS)
 	}
-	keys, err := parseGeoKeys(t.GeoKeys, t.GeoDoubles, t.GeoASCII)
+	keys, err := parseGeoKeys(t.GeoKeys, t.GeoDoubles, t.GeoASCII, f.levels[0].w.limits)
 	if err != nil {
 		return fmt.Errorf("geotiff: %w", err)
 	}

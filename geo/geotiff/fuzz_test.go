@@ -18,7 +18,7 @@ func FuzzGeoKeys(f *testing.F) {
 		for i := range dir {
 			dir[i] = uint64(b[2*i]) | uint64(b[2*i+1])<<8
 		}
-		k, err := parseGeoKeys(dir, []float64{6378137, 298.257}, ascii)
+		k, err := parseGeoKeys(dir, []float64{6378137, 298.257}, ascii, usual())
 		if err == nil {
 			_, err = k.crs()
 		}
@@ -39,7 +39,7 @@ func FuzzBlock(f *testing.F) {
 		var err error
 		switch w := int(size%64) + 1; compression {
 		case compressionJPEG:
-			_, err = decodeJPEG(data, nil, w, w, 1+2*int(which>>7), true)
+			_, err = decodeJPEG(data, nil, w, w, 1+2*int(which>>7), true, usual().Scans)
 		case compressionWebP:
 			_, err = decodeWebP(data, w, w, 3)
 		default:
@@ -176,4 +176,10 @@ func fuzzCodec(f *testing.F, compression uint64) {
 			t.Fatalf("error without a kind: %v", err)
 		}
 	})
+}
+
+// usual are the limits that hold where nobody says otherwise.
+func usual() (l Limits) {
+	l.setDefaults()
+	return l
 }

@@ -33,8 +33,9 @@ type geoKeys struct {
 	semiMajor             float64 // of the ellipsoid, metres; 0 if the keys do not say
 }
 
-// parseGeoKeys reads a GeoKeyDirectory (tag 34735) with its numbers (tag 34736) and its text (tag 34737).
-func parseGeoKeys(dir []uint64, doubles []float64, ascii string) (geoKeys, error) {
+// parseGeoKeys reads a GeoKeyDirectory (tag 34735) with its numbers (tag 34736) and its text (tag 34737), within
+// limits that have their defaults.
+func parseGeoKeys(dir []uint64, doubles []float64, ascii string, limits Limits) (geoKeys, error) {
 	var k geoKeys
 	if len(dir) < 4 {
 		return k, fmt.Errorf("GeoKey directory of %d values: %w", len(dir), ErrTagValue)
@@ -43,7 +44,7 @@ func parseGeoKeys(dir []uint64, doubles []float64, ascii string) (geoKeys, error
 		return k, fmt.Errorf("GeoKey directory version %d: %w", dir[0], ErrUnsupported)
 	}
 	n := dir[3]
-	if n > maxGeoKeys || n > uint64(len(dir)-4)/4 || len(ascii) > maxGeoASCII {
+	if n > uint64(limits.GeoKeys) || n > uint64(len(dir)-4)/4 || len(ascii) > limits.TextBytes {
 		return k, fmt.Errorf("%d GeoKeys in %d values: %w", n, len(dir), ErrTagValue)
 	}
 	for i := range n {

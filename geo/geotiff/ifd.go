@@ -227,7 +227,7 @@ func (w *walker) directory(offset uint64) (*directory, error) {
 		case kindOf(e.id) != kindNone:
 			// Sum before reading: a directory may not ask for more than the budget in all.
 			w.used += e.size * 8 // integers are held as 64 bits
-			if e.size > maxTagValue || w.used > w.limits.TagBytes {
+			if e.size > w.limits.ValueBytes || w.used > w.limits.TagBytes {
 				return nil, tagError(e.id, fmt.Errorf("%d bytes: %w", e.size, ErrTagBudget))
 			}
 			wanted = append(wanted, e)

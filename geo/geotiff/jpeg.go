@@ -12,7 +12,7 @@ import (
 // decodeJPEG decodes one JPEG tile or strip. Tables are those of tag 347, nil if the block has its own. The
 // frame is held against the block before anything is decoded. Colour transforms are decided by the TIFF, not
 // by what the stream says of itself: the stream's own application markers are dropped.
-func decodeJPEG(data, tables []byte, width, height, samples int, ycc bool) (image.Image, error) {
+func decodeJPEG(data, tables []byte, width, height, samples int, ycc bool, mostScans int) (image.Image, error) {
 	head := make([]byte, 0, len(tables)+64)
 	head = append(head, 0xFF, 0xD8)
 	if samples >= 3 {
@@ -36,8 +36,8 @@ func decodeJPEG(data, tables []byte, width, height, samples int, ycc bool) (imag
 	if !frame.seen {
 		return nil, fmt.Errorf("no frame: %w", ErrJPEGHeader)
 	}
-	if scans(rest) > maxJPEGScans {
-		return nil, fmt.Errorf("more than %d scans: %w", maxJPEGScans, ErrJPEGHeader)
+	if scans(rest) > mostScans {
+		return nil, fmt.Errorf("more than %d scans: %w", mostScans, ErrJPEGHeader)
 	}
 	img, err := jpeg.Decode(io.MultiReader(bytes.NewReader(head), bytes.NewReader(rest)))
 	if err != nil {

@@ -125,7 +125,7 @@ func (t *tags) check(l Limits) error {
 	if t.Width == 0 || t.Height == 0 || t.Width > maxSide || t.Height > maxSide {
 		return fmt.Errorf("image of %d × %d pixels: %w", t.Width, t.Height, ErrTagValue)
 	}
-	if t.Samples == 0 || t.Samples > maxSamples {
+	if t.Samples == 0 || t.Samples > uint64(l.Samples) {
 		return fmt.Errorf("%d samples per pixel: %w", t.Samples, ErrUnsupported)
 	}
 	for _, b := range t.Bits {
@@ -181,7 +181,7 @@ func (t *tags) check(l Limits) error {
 	if uint64(len(t.ExtraSamples)) > t.Samples {
 		return fmt.Errorf("%d extra of %d samples: %w", len(t.ExtraSamples), t.Samples, ErrTagValue)
 	}
-	if len(t.JPEGTables) > maxJPEGTable {
+	if len(t.JPEGTables) > l.TableBytes {
 		return fmt.Errorf("JPEG tables of %d bytes: %w", len(t.JPEGTables), ErrJPEGHeader)
 	}
 	return nil

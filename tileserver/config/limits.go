@@ -26,33 +26,60 @@ type Limits struct {
 	Admission Admission `yaml:"admission"`
 }
 
-// Raster bounds a GeoTIFF.
+// Raster bounds a GeoTIFF, and a folder or list of them.
 type Raster struct {
-	IFDs      int           `yaml:"ifds" default:"256" most:"4096"`        // image directories of a file
-	Tags      int           `yaml:"tags" default:"512" most:"4096"`        // tags of a directory
-	TagMB     int           `yaml:"tagMB" default:"64" most:"1024"`        // all tag values held in memory
-	BlockSide int           `yaml:"blockSide" default:"8192" most:"65536"` // pixels a side of a tile or strip
-	BlockMB   int           `yaml:"blockMB" default:"64" most:"256"`       // a tile or strip, packed or decoded
-	CacheMB   int           `yaml:"cacheMB" default:"64" most:"1048576"`   // decoded blocks kept, all files together
-	Deadline  time.Duration `yaml:"deadline" default:"5s" most:"5m"`       // to render one tile
+	IFDs         int           `yaml:"ifds" default:"256" most:"4096"`        // image directories of a file
+	Tags         int           `yaml:"tags" default:"512" most:"4096"`        // tags of a directory
+	TagMB        int           `yaml:"tagMB" default:"64" most:"1024"`        // all tag values held in memory
+	ValueKB      int           `yaml:"valueKB" default:"1024" most:"65536"`   // one tag value that is no offset array
+	GeoKeys      int           `yaml:"geoKeys" default:"4096" most:"65535"`   // keys of the georeference
+	TextKB       int           `yaml:"textKB" default:"64" most:"1024"`       // their text
+	BlockSide    int           `yaml:"blockSide" default:"8192" most:"65536"` // pixels a side of a tile or strip
+	BlockMB      int           `yaml:"blockMB" default:"64" most:"256"`       // a tile or strip, packed or decoded
+	Samples      int           `yaml:"samples" default:"64" most:"64"`        // of a pixel
+	TableKB      int           `yaml:"tableKB" default:"64" most:"1024"`      // JPEG tables
+	Scans        int           `yaml:"scans" default:"64" most:"1000"`        // of a JPEG tile or strip
+	WindowMB     int           `yaml:"windowMB" default:"8" most:"128"`       // that ZSTD may look back
+	RenderMB     int           `yaml:"renderMB" default:"512" most:"16384"`   // decoded blocks that one tile may need
+	CacheMB      int           `yaml:"cacheMB" default:"64" most:"1048576"`   // decoded blocks kept, all files together
+	Deadline     time.Duration `yaml:"deadline" default:"5s" most:"5m"`       // to render one tile
+	Files        int           `yaml:"files" default:"50000" most:"1000000"`  // of a folder or list
+	OpenFiles    int           `yaml:"openFiles" default:"64" most:"4096"`    // of them open at once
+	FilesPerTile int           `yaml:"filesPerTile" default:"64" most:"4096"` // zooms that need more are left out
 }
 
-// Picture bounds one PNG, JPEG or WebP from an upstream or an archive.
+// Picture bounds one PNG, JPEG or WebP from an upstream or an archive, and a photograph that is a layer of its own.
 type Picture struct {
-	Side int `yaml:"side" default:"1024" most:"4096"` // pixels
-	MB   int `yaml:"mb" default:"8" most:"64"`        // encoded
+	Side       int `yaml:"side" default:"1024" most:"4096"`                 // pixels
+	MB         int `yaml:"mb" default:"8" most:"64"`                        // encoded
+	Scans      int `yaml:"scans" default:"64" most:"1000"`                  // of a JPEG
+	FilePixels int `yaml:"filePixels" default:"40000000" most:"1000000000"` // of a photograph (picture:FILE)
+	FileMB     int `yaml:"fileMB" default:"256" most:"65536"`               // of its file
 }
 
 // Archive bounds MBTiles and PMTiles.
 type Archive struct {
-	DirectoryMB int           `yaml:"directoryMB" default:"32" most:"4096"` // PMTiles leaf directories kept
-	Connections int           `yaml:"connections" default:"4" most:"64"`    // to one MBTiles file, which is also reads at once
-	Deadline    time.Duration `yaml:"deadline" default:"400ms" most:"1m"`   // for one look-up in MBTiles
+	DirectoryMB      int           `yaml:"directoryMB" default:"32" most:"4096"`               // PMTiles leaf directories kept
+	OneDirectoryMB   int           `yaml:"oneDirectoryMB" default:"16" most:"256"`             // one of them, packed or unpacked
+	DirectoryEntries int           `yaml:"directoryEntries" default:"1048576" most:"16777216"` // of one of them
+	DirectoryDepth   int           `yaml:"directoryDepth" default:"3" most:"8"`                // one in the other
+	MetadataMB       int           `yaml:"metadataMB" default:"4" most:"64"`                   // of PMTiles
+	TileMB           int           `yaml:"tileMB" default:"8" most:"64"`                       // of PMTiles, packed or unpacked
+	ValueMB          int           `yaml:"valueMB" default:"4" most:"64"`                      // anything that MBTiles hold or make up
+	InflatedMB       int           `yaml:"inflatedMB" default:"16" most:"256"`                 // a gzip'ed tile of MBTiles, unpacked
+	Connections      int           `yaml:"connections" default:"4" most:"64"`                  // to one MBTiles file, which is also reads at once
+	Deadline         time.Duration `yaml:"deadline" default:"400ms" most:"1m"`                 // for one look-up in MBTiles
+	OpenTime         time.Duration `yaml:"openTime" default:"400ms" most:"1m"`                 // for what is asked of MBTiles at opening
 }
 
-// Upstream bounds one answer of another server. A document (capabilities, TileJSON) may have 10 MiB, which is fixed.
+// Upstream bounds one answer of another server, and what of remote files is kept.
 type Upstream struct {
-	Timeout time.Duration `yaml:"timeout" default:"20s" most:"5m"` // for a tile or a document, with waiting and retries
+	Timeout          time.Duration `yaml:"timeout" default:"20s" most:"5m"`                    // for a tile or a document, with waiting and retries
+	BlocksMB         int           `yaml:"blocksMB" default:"64" most:"1048576"`               // of GeoTIFF and PMTiles behind URLs kept, all together
+	DocumentMB       int           `yaml:"documentMB" default:"10" most:"256"`                 // capabilities, TileJSON
+	DocumentDepth    int           `yaml:"documentDepth" default:"64" most:"1000"`             // elements in one another
+	DocumentElements int           `yaml:"documentElements" default:"400000" most:"100000000"` // of XML
+	DocumentLayers   int           `yaml:"documentLayers" default:"10000" most:"1000000"`      // listed
 }
 
 // Requests bounds one request.

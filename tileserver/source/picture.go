@@ -31,6 +31,7 @@ const HardMaxSide = 4096
 type Limits struct {
 	MaxSide  int // pixels; 0 means 1024, never more than HardMaxSide
 	MaxBytes int // encoded; 0 means 8 MiB
+	MaxScans int // of a JPEG; 0 means 64
 }
 
 func (l Limits) withDefaults() Limits {
@@ -40,6 +41,9 @@ func (l Limits) withDefaults() Limits {
 	l.MaxSide = min(l.MaxSide, HardMaxSide)
 	if l.MaxBytes <= 0 {
 		l.MaxBytes = 8 << 20
+	}
+	if l.MaxScans <= 0 {
+		l.MaxScans = maxScans
 	}
 	return l
 }
@@ -71,7 +75,7 @@ func Check(data []byte, l Limits) (Shape, error) {
 	if len(data) > l.MaxBytes {
 		return Shape{}, fmt.Errorf("picture of %d bytes is over the limit of %d: %w", len(data), l.MaxBytes, ErrPictureBytes)
 	}
-	shape, err := Header(data)
+	shape, err := whole(data, l.MaxScans)
 	if err != nil {
 		return Shape{}, err
 	}
@@ -83,8 +87,10 @@ func Check(data []byte, l Limits) (Shape, error) {
 }
 
 // Header is Check without limits of size: those are the caller's business.
-func Header(data []byte) (Shape, error) {
-	shape, err := header(data)
+func Header(data []byte) (Shape, error) { return whole(data, maxScans) }
+
+func whole(data []byte, scans int) (Shape, error) {
+	shape, err := header(data, scans)
 	if err != nil {
 		return Shape{}, err
 	}
@@ -94,14 +100,14 @@ func Header(data []byte) (Shape, error) {
 	return shape, nil
 }
 
-func header(data []byte) (Shape, error) {
+func header(data []byte, scans int) (Shape, error) {
 	shape := Shape{MediaType: Sniff(data)}
 	var err error
 	switch shape.MediaType {
 	case tilescout.PNG:
 		shape.Width, shape.Height, err = headerPNG(data)
 	case tilescout.JPEG:
-		shape.Width, shape.Height, err = headerJPEG(data)
+		shape.Width, shape.Height, err = headerJPEG(data, scans)
 	case tilescout.WebP:
 		shape.Width, shape.Height, err = headerWebP(data)
 	default:
@@ -176,7 +182,7 @@ func segments(data []byte, yield func(marker byte, payload []byte) bool) int {
 	return -1
 }
 
-// maxScans of a JPEG: in a progressive one a scan of 20 bytes may walk over every pixel, so scans, not bytes, are the
+// maxScans of a JPEG where nobody says otherwise: in a progressive one a scan of 20 bytes may walk over every pixel, so scans, not bytes, are the
 // work of decoding. Encoders write about ten.
 const maxScans = 64
 
@@ -184,7 +190,7 @@ var errNoFrame = errors.New("no frame header")
 
 // headerJPEG reads the frame header (SOF0 to SOF2, what image/jpeg decodes). image/jpeg itself would allocate 13 KiB
 // for it, which is felt at thousands of tiles a second.
-func headerJPEG(data []byte) (width, height int, err error) {
+func headerJPEG(data []byte, scans int) (width, height int, err error) {
 	err = errNoFrame
 	segments(data, func(marker byte, p []byte) bool {
 		switch {
@@ -194,8 +200,8 @@ func headerJPEG(data []byte) (width, height int, err error) {
 				return false
 			}
 			height, width, err = int(binary.BigEndian.Uint16(p[1:])), int(binary.BigEndian.Uint16(p[3:])), nil
-			if bytes.Count(data, []byte{0xff, 0xda}) > maxScans {
-				err = fmt.Errorf("more than %d: %w", maxScans, ErrPictureScans)
+			if bytes.Count(data, []byte{0xff, 0xda}) > scans {
+				err = fmt.Errorf("more than %d: %w", scans, ErrPictureScans)
 			}
 			return false
 		case marker >= 0xc3 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc:

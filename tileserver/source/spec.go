@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/paulmach/orb"
@@ -45,6 +46,7 @@ type Spec struct {
 	MaxRPS         float64       `yaml:"maxRPS"`         // requests started per second; 0 means no limit
 	CacheTTL       time.Duration `yaml:"cacheTTL"`       // a tile is kept at least so long, whatever its headers say; 0 means as they say
 	AllowPrivate   bool          `yaml:"allowPrivate"`   // the host of Source is a name in a private network; an address written as such needs no leave
+	AllowPorts     []int         `yaml:"allowPorts"`     // further ports of the host of Source that its documents and redirects may lead to
 	AllowBulk      bool          `yaml:"allowBulk"`      // the terms of the origin allow fetching whole areas, as indexing does
 	Permission     string        `yaml:"permission"`     // who permitted that in writing and when; openstreetmap.org needs it beside AllowBulk
 	TermsURL       string        `yaml:"termsURL"`       // the origin's terms of use, quoted in messages
@@ -77,6 +79,8 @@ func (s Spec) Validate() error {
 		return bad("maxRPS %v is not a rate", s.MaxRPS)
 	case s.Gutter < -1 || s.Gutter > 256:
 		return bad("gutter %d is not in 0 to 256, nor -1 for none", s.Gutter)
+	case slices.ContainsFunc(s.AllowPorts, func(p int) bool { return p < 1 || p > 65535 }):
+		return bad("allowPorts %v: want 1 to 65535", s.AllowPorts)
 	case s.CacheTTL < 0:
 		return bad("cacheTTL %v is negative", s.CacheTTL)
 	}

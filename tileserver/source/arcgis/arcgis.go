@@ -119,7 +119,7 @@ func OpenDocument(spec source.Spec, d upstream.Document, o upstream.Options) (*p
 }
 
 func openDocument(spec source.Spec, address upstream.Address, d upstream.Document, client *upstream.Client) (*pyramid.Source, error) {
-	s, err := parse(d.Data)
+	s, err := parse(d.Data, d.Limits)
 	if err != nil {
 		return nil, fmt.Errorf("layer %s: ArcGIS service: %w", spec.ID, err)
 	}
@@ -148,10 +148,10 @@ func openDocument(spec source.Spec, address upstream.Address, d upstream.Documen
 	}, client)
 }
 
-func parse(data []byte) (*service, error) {
+func parse(data []byte, limits upstream.DocumentLimits) (*service, error) {
 	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff")))
-	if len(data) > upstream.MaxDocument {
-		return nil, upstream.ErrDocumentTooLarge
+	if err := limits.Check(data); err != nil {
+		return nil, err
 	}
 	s := &service{}
 	if err := json.Unmarshal(data, s); err != nil {

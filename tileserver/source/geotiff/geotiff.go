@@ -34,6 +34,10 @@ type Options struct {
 	Nearest  bool          // take the nearest pixel instead of mixing neighbours; for maps and classes
 	Deadline time.Duration // for one tile; 0 means 5 s
 	File     geotiff.Options
+
+	Files        int // of a mosaic; 0 means 50,000
+	OpenFiles    int // of a mosaic at the same time, each with up to two beside it; 0 means 64
+	FilesPerTile int // zooms of which a tile would need more are none of the layer's; 0 means 64
 }
 
 // For returns the options with what spec says of bands and stretch.
@@ -48,6 +52,8 @@ func (o Options) For(spec source.Spec) Options {
 func (o *Options) setDefaults() {
 	o.Quality = cmp.Or(min(max(o.Quality, 0), 100), 88)
 	o.Deadline = cmp.Or(o.Deadline, 5*time.Second)
+	o.Files = cmp.Or(max(o.Files, 0), 50_000)
+	o.OpenFiles, o.FilesPerTile = cmp.Or(max(o.OpenFiles, 0), 64), cmp.Or(max(o.FilesPerTile, 0), 64)
 }
 
 // maxZoom is the deepest zoom that a file is said to have detail at: centimetres.

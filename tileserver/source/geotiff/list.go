@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/tilescout/tilescout"
+	"github.com/tilescout/tilescout/internal/reject"
 )
 
 const maxFolders = 16 // one inside the other
@@ -24,9 +25,12 @@ func IsList(text string) bool {
 	return strings.ContainsAny(text, ",*?[")
 }
 
-// List returns the GeoTIFFs that text names, sorted, each once: of a folder those that end in .tif or .tiff, at any
-// depth, without hidden ones and without following links to folders. None is ErrBadInput.
-func List(ctx context.Context, text string) ([]string, error) {
+// ErrTooManyFiles refuses a folder or a list that is longer than allowed.
+var ErrTooManyFiles = reject.New("tiff", "ErrTooManyFiles", "too many files; put a part of them into each of several layers")
+
+// list returns the GeoTIFFs that text names, sorted, each once: of a folder those that end in .tif or .tiff, at any
+// depth, without hidden ones and without following links to folders. None, or more than most, is ErrBadInput.
+func list(ctx context.Context, text string, most int) ([]string, error) {
 	var out []string
 	for _, part := range strings.Split(text, ",") {
 		part = strings.TrimSpace(part)
@@ -36,7 +40,7 @@ func List(ctx context.Context, text string) ([]string, error) {
 		info, err := os.Stat(part)
 		switch {
 		case err == nil && info.IsDir():
-			if out, err = walk(ctx, part, out); err != nil {
+			if out, err = walk(ctx, part, out, most); err != nil {
 				return nil, err
 			}
 		case err == nil:
@@ -54,8 +58,8 @@ func List(ctx context.Context, text string) ([]string, error) {
 		default:
 			return nil, fmt.Errorf("source %s: %w: %w", part, pathError(err), tilescout.ErrBadInput)
 		}
-		if len(out) > maxFiles {
-			return nil, fmt.Errorf("source %s: more than %d files; put a part of them into each of several layers: %w", text, maxFiles, tilescout.ErrBadInput)
+		if len(out) > most {
+			return nil, fmt.Errorf("source %s: more than %d: %w", text, most, ErrTooManyFiles)
 		}
 	}
 	slices.Sort(out)
@@ -66,7 +70,7 @@ func List(ctx context.Context, text string) ([]string, error) {
 	return out, nil
 }
 
-func walk(ctx context.Context, folder string, out []string) ([]string, error) {
+func walk(ctx context.Context, folder string, out []string, most int) ([]string, error) {
 	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -81,7 +85,7 @@ func walk(ctx context.Context, folder string, out []string) ([]string, error) {
 		case entry.IsDir() || hidden || !isTIFF(path):
 		default:
 			out = append(out, path)
-			if len(out) > maxFiles {
+			if len(out) > most {
 				return fs.SkipAll
 			}
 		}

@@ -24,10 +24,7 @@ import (
 )
 
 const (
-	maxFiles     = 50000 // of a mosaic
-	openFiles    = 64    // of a mosaic at the same time; each may have two beside it
-	filesPerTile = 64    // more are not looked at for one tile: the zooms that would need that are left out
-	sampledFiles = 16    // that are measured for a stretch in common
+	sampledFiles = 16 // that are measured for a stretch in common
 	retryAfter   = time.Minute
 )
 
@@ -71,14 +68,14 @@ type member struct {
 // that cannot be read are left out, see Skipped; none that can is ErrBadInput.
 func OpenMosaic(ctx context.Context, sources string, info tilescout.LayerInfo, o Options) (*Mosaic, error) {
 	o.setDefaults()
-	paths, err := List(ctx, sources)
+	paths, err := list(ctx, sources, o.Files)
 	if err != nil {
 		return nil, err
 	}
 	if o.File.Pool == nil { // one for all files
 		o.File.Pool = geotiff.NewPool(o.File.CacheBytes, o.File.Memory)
 	}
-	m := &Mosaic{o: o, info: info, rasters: newRasters(openFiles)}
+	m := &Mosaic{o: o, info: info, rasters: newRasters(o.OpenFiles)}
 	if err := m.measure(ctx, paths); err != nil {
 		return nil, err
 	}
@@ -198,7 +195,7 @@ func (m *Mosaic) describe(sources string) {
 
 // leastZoom is the first zoom of which no tile needs too many files.
 func (m *Mosaic) leastZoom() maptile.Zoom {
-	if len(m.members) <= filesPerTile {
+	if len(m.members) <= m.o.FilesPerTile {
 		return 0
 	}
 	for z := range m.info.MaxZoom {
@@ -206,7 +203,7 @@ func (m *Mosaic) leastZoom() maptile.Zoom {
 		count := map[maptile.Tile]int{}
 		for _, f := range m.members {
 			nw, se, ok := geo.CoverCorners(f.bound, z)
-			for x := nw.X; ok && x <= se.X && most <= filesPerTile; x++ {
+			for x := nw.X; ok && x <= se.X && most <= m.o.FilesPerTile; x++ {
 				for y := nw.Y; y <= se.Y; y++ {
 					t := maptile.New(x, y, z)
 					count[t]++
@@ -214,7 +211,7 @@ func (m *Mosaic) leastZoom() maptile.Zoom {
 				}
 			}
 		}
-		if most <= filesPerTile {
+		if most <= m.o.FilesPerTile {
 			return z
 		}
 	}
@@ -273,7 +270,7 @@ func (m *Mosaic) draw(ctx context.Context, t maptile.Tile, size int) (*image.NRG
 	var modified time.Time
 	var first error
 	for n, i := range m.tree.hits(box) {
-		if n == filesPerTile {
+		if n == m.o.FilesPerTile {
 			break
 		}
 		f := &m.members[i]

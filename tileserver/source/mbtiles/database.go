@@ -26,15 +26,16 @@ import (
 const settings = "mode=ro&_defensive=1&_pragma=query_only(1)&_pragma=trusted_schema(0)&_pragma=cell_size_check(1)&_pragma=mmap_size(0)"
 
 // limits of every connection. No SQL comes from a request, but views come with the file: the length caps a value that a
-// view makes up, ATTACHED keeps the process from creating files (query_only does not).
-var limits = []struct{ id, value int }{
-	{sqlite3.SQLITE_LIMIT_LENGTH, 4 << 20},
+// view makes up (Options.ValueBytes), ATTACHED keeps the process from creating files (query_only does not).
+var limits = []limit{
 	{sqlite3.SQLITE_LIMIT_ATTACHED, 0},
 	{sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 100},
 	{sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 10},
 	{sqlite3.SQLITE_LIMIT_VDBE_OP, 25000},
 	{sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 0},
 }
+
+type limit struct{ id, value int }
 
 const tileQuery = "SELECT tile_data FROM tiles WHERE zoom_level = ? AND tile_column = ? AND tile_row = ?"
 
@@ -58,7 +59,7 @@ type database struct {
 	err     error // of closing
 }
 
-func openDatabase(ctx context.Context, path string, connections int) (*database, error) {
+func openDatabase(ctx context.Context, path string, o Options) (*database, error) {
 	dsn, err := dataSource(path)
 	if err != nil {
 		return nil, err
@@ -67,10 +68,10 @@ func openDatabase(ctx context.Context, path string, connections int) (*database,
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", err, tilescout.ErrBadInput)
 	}
-	d := &database{db: sql.OpenDB(connector), free: make(chan *reader, connections), closing: make(chan struct{})}
-	d.db.SetMaxOpenConns(connections)
-	for range connections {
-		r, err := d.newReader(ctx)
+	d := &database{db: sql.OpenDB(connector), free: make(chan *reader, o.Connections), closing: make(chan struct{})}
+	d.db.SetMaxOpenConns(o.Connections)
+	for range o.Connections {
+		r, err := d.newReader(ctx, o.ValueBytes)
 		if err != nil {
 			d.close()
 			return nil, kindOf(err)
@@ -108,13 +109,13 @@ func hasJournal(path string) bool {
 	return false
 }
 
-func (d *database) newReader(ctx context.Context) (*reader, error) {
+func (d *database) newReader(ctx context.Context, valueBytes int) (*reader, error) {
 	conn, err := d.db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
 	r := &reader{conn: conn}
-	for _, l := range limits {
+	for _, l := range append(limits[:len(limits):len(limits)], limit{sqlite3.SQLITE_LIMIT_LENGTH, valueBytes}) {
 		if _, err := sqlite.Limit(conn, l.id, l.value); err != nil {
 			conn.Close()
 			return nil, err

@@ -25,7 +25,7 @@ func FuzzMBTilesRow(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, stored []byte) {
-		data, err := inflate(stored)
+		data, err := inflate(stored, maxInflated)
 		if err != nil {
 			if !errors.Is(err, tilescout.ErrBadInput) {
 				t.Fatalf("inflate: %v", err)
@@ -35,7 +35,7 @@ func FuzzMBTilesRow(f *testing.F) {
 		if len(data) > maxInflated {
 			t.Fatalf("inflate grew %d bytes to %d", len(stored), len(data))
 		}
-		shape, err := shapeOf(stored, source.Limits{})
+		shape, err := shapeOf(stored, maxInflated, source.Limits{})
 		if err != nil && !errors.Is(err, tilescout.ErrBadInput) {
 			t.Fatalf("shapeOf: %v", err)
 		}

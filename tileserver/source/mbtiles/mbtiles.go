@@ -32,6 +32,9 @@ type Options struct {
 	OpenTime    time.Duration // for all that Open asks of the file, at most twice; 0 means 400 ms
 	Limits      source.Limits // on each picture
 
+	ValueBytes    int // of anything that the file holds or makes up; 0 means 4 MiB
+	InflatedBytes int // that a gzip'ed tile may grow to; 0 means 16 MiB
+
 	Memory *budget.Budget // of tiles being unpacked; nil has no bound
 }
 
@@ -39,9 +42,10 @@ func (o *Options) setDefaults() {
 	o.Connections = cmp.Or(max(o.Connections, 0), 4)
 	o.Deadline = cmp.Or(o.Deadline, 400*time.Millisecond)
 	o.OpenTime = cmp.Or(o.OpenTime, 400*time.Millisecond)
+	o.ValueBytes, o.InflatedBytes = cmp.Or(max(o.ValueBytes, 0), 4<<20), cmp.Or(max(o.InflatedBytes, 0), maxInflated)
 }
 
-// maxInflated is the most that one gzip'ed tile may grow to, in bytes.
+// maxInflated is the most that one gzip'ed tile may grow to, in bytes, where nobody says otherwise.
 const maxInflated = 16 << 20
 
 // Source is an open MBTiles file. Nobody may write to the file while it is open.
@@ -73,7 +77,7 @@ func open(ctx context.Context, spec source.Spec, o Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := openDatabase(ctx, spec.Source, o.Connections)
+	db, err := openDatabase(ctx, spec.Source, o)
 	if err != nil {
 		return nil, err
 	}
@@ -144,16 +148,16 @@ func (s *Source) inflate(ctx context.Context, data []byte) ([]byte, error) {
 	if !packed(data) {
 		return data, nil
 	}
-	release, err := s.o.Memory.Share(ctx, min(maxInflated, int64(len(data))*1000)) // which Deflate does not quite reach
+	release, err := s.o.Memory.Share(ctx, min(int64(s.o.InflatedBytes), int64(len(data))*1000)) // which Deflate does not quite reach
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	return inflate(data)
+	return inflate(data, s.o.InflatedBytes)
 }
 
-// inflate returns data, unpacked where it is gzip.
-func inflate(data []byte) ([]byte, error) {
+// inflate returns data, unpacked to at most so many bytes where it is gzip.
+func inflate(data []byte, most int) ([]byte, error) {
 	if !packed(data) {
 		return data, nil
 	}
@@ -161,12 +165,12 @@ func inflate(data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", err, ErrTilePacking)
 	}
-	out, err := io.ReadAll(io.LimitReader(z, maxInflated+1))
+	out, err := io.ReadAll(io.LimitReader(z, int64(most)+1))
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", err, ErrTilePacking)
 	}
-	if len(out) > maxInflated {
-		return nil, fmt.Errorf("gzip'ed tile grows to more than %d bytes: %w", maxInflated, ErrTileSize)
+	if len(out) > most {
+		return nil, fmt.Errorf("gzip'ed tile grows to more than %d bytes: %w", most, ErrTileSize)
 	}
 	return out, nil
 }

@@ -244,7 +244,7 @@ func (s *Source) sample(ctx context.Context, conn *sql.Conn) error {
 		if err := rows.Scan(&data); err != nil {
 			return kindOf(fmt.Errorf("first tiles: %w", err))
 		}
-		shape, err := shapeOf(data, s.o.Limits)
+		shape, err := shapeOf(data, s.o.InflatedBytes, s.o.Limits)
 		if err != nil {
 			wrong = err
 			continue
@@ -273,8 +273,8 @@ func (s *Source) sample(ctx context.Context, conn *sql.Conn) error {
 }
 
 // shapeOf checks a stored tile; a vector tile is told apart, since its file is a good MBTiles for another program.
-func shapeOf(stored []byte, l source.Limits) (source.Shape, error) {
-	data, err := inflate(stored)
+func shapeOf(stored []byte, most int, l source.Limits) (source.Shape, error) {
+	data, err := inflate(stored, most)
 	if err != nil {
 		return source.Shape{}, err
 	}

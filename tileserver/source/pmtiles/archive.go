@@ -1,6 +1,7 @@
 package pmtiles
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -12,7 +13,8 @@ import (
 // archive finds tiles in an object.
 type archive struct {
 	object Object
-	header header
+	header header // with the limits of its directories
+	tile   int    // bytes at most
 	root   directory
 	leaves *cache.Cache[section, directory]
 	memory *budget.Budget // of what is unpacked
@@ -26,24 +28,28 @@ const (
 )
 
 // openArchive reads header and root directory, with one request where the object is remote.
-func openArchive(ctx context.Context, o Object, cacheBytes int64, memory *budget.Budget) (a *archive, head, root []byte, err error) {
-	first := make([]byte, min(o.Size(), rootEnd))
-	if err := read(ctx, o, first, 0); err != nil {
+func openArchive(ctx context.Context, file Object, o Options) (a *archive, head, root []byte, err error) {
+	first := make([]byte, min(file.Size(), rootEnd))
+	if err := read(ctx, file, first, 0); err != nil {
 		return nil, nil, nil, err
 	}
-	if memory == nil {
-		memory = budget.New(ownMemory)
+	if o.Memory == nil {
+		o.Memory = budget.New(ownMemory)
 	}
-	a = &archive{object: o, memory: memory, leaves: cache.New(cacheBytes, func(_ section, d directory) int { return d.size() })}
-	if a.header, err = parseHeader(first, o.Size()); err != nil {
+	a = &archive{object: file, memory: o.Memory, tile: cmp.Or(max(o.TileBytes, 0), maxTile), leaves: cache.New(cmp.Or(o.DirectoryBytes, 32<<20), func(_ section, d directory) int { return d.size() })}
+	if a.header, err = parseHeader(first, file.Size()); err != nil {
 		return nil, nil, nil, err
+	}
+	a.header.limits = o.Directories.withDefaults()
+	if n, most := a.header.metadata.length, a.header.limits.Metadata; n > uint64(most) {
+		return nil, nil, nil, fmt.Errorf("metadata of %d bytes, the limit is %d: %w", n, most, ErrMetadata)
 	}
 	r := a.header.root
 	if r.end() <= uint64(len(first)) {
 		root = first[r.offset:r.end()]
 	} else {
 		root = make([]byte, r.length) // at most maxRoot
-		if err := read(ctx, o, root, r.offset); err != nil {
+		if err := read(ctx, file, root, r.offset); err != nil {
 			return nil, nil, nil, err
 		}
 	}
@@ -54,7 +60,7 @@ func openArchive(ctx context.Context, o Object, cacheBytes int64, memory *budget
 }
 
 func (a *archive) directory(packed []byte) (directory, error) {
-	b, err := unpack(packed, a.header.internalCompression, maxDirectory, ErrDirectorySize)
+	b, err := unpack(packed, a.header.internalCompression, a.header.limits.Bytes, ErrDirectorySize)
 	if err != nil {
 		return nil, err
 	}
@@ -68,10 +74,11 @@ func (a *archive) leaf(ctx context.Context, e entry) (directory, error) {
 		return d, nil
 	}
 	return a.leaves.Get(ctx, key, func(ctx context.Context) (directory, error) {
-		if key.length > maxPacked {
-			return nil, fmt.Errorf("leaf directory of %d bytes, the limit is %d: %w", key.length, maxPacked, ErrDirectorySize)
+		l := a.header.limits
+		if key.length > uint64(l.Bytes) {
+			return nil, fmt.Errorf("leaf directory of %d bytes, the limit is %d: %w", key.length, l.Bytes, ErrDirectorySize)
 		}
-		packed, release, err := a.hold(ctx, section{a.header.leaves.offset + key.offset, key.length}, 2*maxDirectory+maxEntries*entrySize)
+		packed, release, err := a.hold(ctx, section{a.header.leaves.offset + key.offset, key.length}, 2*int64(l.Bytes)+int64(l.Entries)*entrySize)
 		if err != nil {
 			return nil, err
 		}
@@ -118,8 +125,8 @@ func (a *archive) find(ctx context.Context, id uint64) (entry, error) {
 		if e.run != runOfLeaf {
 			return e, nil
 		}
-		if depth == maxLeafDepth {
-			return entry{}, fmt.Errorf("more than %d levels: %w", maxLeafDepth, ErrLeafDepth)
+		if depth == a.header.limits.Depth {
+			return entry{}, fmt.Errorf("more than %d levels: %w", depth, ErrLeafDepth)
 		}
 		var err error
 		if d, err = a.leaf(ctx, e); err != nil {
@@ -139,8 +146,8 @@ func (a *archive) edge(ctx context.Context, last bool) (directory, error) {
 		if e.run != runOfLeaf {
 			return d, nil
 		}
-		if depth == maxLeafDepth {
-			return nil, fmt.Errorf("more than %d levels: %w", maxLeafDepth, ErrLeafDepth)
+		if depth == a.header.limits.Depth {
+			return nil, fmt.Errorf("more than %d levels: %w", depth, ErrLeafDepth)
 		}
 		var err error
 		if d, err = a.leaf(ctx, e); err != nil {
@@ -151,8 +158,8 @@ func (a *archive) edge(ctx context.Context, last bool) (directory, error) {
 
 // content returns the stored bytes of an entry, unpacked.
 func (a *archive) content(ctx context.Context, e entry) ([]byte, error) {
-	if e.length > maxTile {
-		return nil, fmt.Errorf("tile of %d bytes, the limit is %d: %w", e.length, maxTile, ErrTileSize)
+	if int64(e.length) > int64(a.tile) {
+		return nil, fmt.Errorf("tile of %d bytes, the limit is %d: %w", e.length, a.tile, ErrTileSize)
 	}
 	data := make([]byte, e.length)
 	if err := read(ctx, a.object, data, a.header.tiles.offset+e.offset); err != nil {
@@ -165,13 +172,13 @@ func (a *archive) content(ctx context.Context, e entry) ([]byte, error) {
 		compression = compressionNone // and some say so and do not
 	}
 	if compression != compressionNone && compression != compressionUnknown {
-		release, err := a.memory.Share(ctx, min(maxTile, int64(len(data))*growth))
+		release, err := a.memory.Share(ctx, min(int64(a.tile), int64(len(data))*growth))
 		if err != nil {
 			return nil, err
 		}
 		defer release()
 	}
-	return unpack(data, compression, maxTile, ErrTileSize)
+	return unpack(data, compression, a.tile, ErrTileSize)
 }
 
 var (

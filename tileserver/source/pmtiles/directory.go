@@ -1,6 +1,7 @@
 package pmtiles
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -8,14 +9,27 @@ import (
 )
 
 const (
-	maxDirectory    = 16 << 20 // bytes of a directory, unpacked
-	maxEntries      = 1 << 20  // of one directory
-	leastEntry      = 4        // bytes: four varints
-	entrySize       = 24       // bytes of an entry in memory
-	maxPacked       = maxDirectory
+	maxEntries      = 1 << 20 // of one directory that we write
+	leastEntry      = 4       // bytes: four varints
+	entrySize       = 24      // bytes of an entry in memory
 	runOfLeaf       = 0
 	directoryWeight = 64 // bytes beside the entries
 )
+
+// DirectoryLimits bound the directories of an archive. The zero value of a field means its default.
+type DirectoryLimits struct {
+	Bytes    int // of one, packed or unpacked; default 16 MiB
+	Entries  int // of one; default 1,048,576
+	Depth    int // of leaf directories in one another; default 3
+	Metadata int // bytes of the archive's own text, packed or unpacked; default 4 MiB
+}
+
+func (l DirectoryLimits) withDefaults() DirectoryLimits {
+	return DirectoryLimits{
+		Bytes: cmp.Or(max(l.Bytes, 0), 16<<20), Entries: cmp.Or(max(l.Entries, 0), maxEntries),
+		Depth: cmp.Or(max(l.Depth, 0), 3), Metadata: cmp.Or(max(l.Metadata, 0), 4<<20),
+	}
+}
 
 // entry is a run of tiles with equal content, or, where run is 0, a leaf directory for the ids from id on.
 // The offset is from the start of the tile data, or of the leaf directories.
@@ -73,8 +87,9 @@ func (v *varints) next() uint64 {
 // parseDirectory reads an unpacked directory: the number of entries, then ids (as differences), run lengths, lengths
 // and offsets, each as a column of varints (spec v3 §4). Entries that point outside the sections of h are refused.
 func parseDirectory(b []byte, h *header) (directory, error) {
-	if len(b) > maxDirectory {
-		return nil, fmt.Errorf("directory of %d bytes, the limit is %d: %w", len(b), maxDirectory, ErrDirectorySize)
+	limits := h.limits.withDefaults()
+	if len(b) > limits.Bytes {
+		return nil, fmt.Errorf("directory of %d bytes, the limit is %d: %w", len(b), limits.Bytes, ErrDirectorySize)
 	}
 	v := varints{b: b}
 	n := v.next()
@@ -83,7 +98,7 @@ func parseDirectory(b []byte, h *header) (directory, error) {
 		return nil, fmt.Errorf("directory without a number of entries: %w", ErrDirectory)
 	case n == 0:
 		return nil, fmt.Errorf("directory without entries: %w", ErrEmpty)
-	case n > maxEntries || n > uint64(len(v.b))/leastEntry:
+	case n > uint64(limits.Entries) || n > uint64(len(v.b))/leastEntry:
 		return nil, fmt.Errorf("directory of %d bytes that claims %d entries: %w", len(b), n, ErrDirectorySize)
 	}
 	cut := fmt.Errorf("directory ends within its %d entries: %w", n, ErrDirectory)

@@ -17,10 +17,8 @@ const (
 	// rootEnd is where the root directory ends at the latest: a client gets header and root with one request.
 	rootEnd       = 16384
 	maxRoot       = rootEnd - headerSize
-	maxMetadata   = 4 << 20 // packed and unpacked
-	maxLeafDepth  = 3
-	maxTile       = 8 << 20
-	coordinateOne = 1e7 // positions are degrees × 10⁷
+	maxTile       = 8 << 20 // where nobody says otherwise
+	coordinateOne = 1e7     // positions are degrees × 10⁷
 )
 
 // Compressions of directories, metadata and tiles (spec v3 §3.4).
@@ -64,6 +62,8 @@ type header struct {
 	centerZoom          uint8
 	centerLon           int32
 	centerLat           int32
+
+	limits DirectoryLimits // not of the file: what its directories may take
 }
 
 // parseHeader reads the 127 bytes of an archive of size bytes. A header that names a place outside the file is refused.
@@ -107,9 +107,6 @@ func (h *header) check(size uint64) error {
 	}
 	if h.root.length == 0 || h.root.length > maxRoot {
 		return fmt.Errorf("root directory of %d bytes, 1 to %d may be: %w", h.root.length, maxRoot, ErrRootSize)
-	}
-	if h.metadata.length > maxMetadata {
-		return fmt.Errorf("metadata of %d bytes, the limit is %d: %w", h.metadata.length, maxMetadata, ErrMetadata)
 	}
 	if err := readable(h.internalCompression); err != nil {
 		return fmt.Errorf("directories: %w", err)

@@ -28,11 +28,11 @@ func (a *archive) metadata(ctx context.Context) (metadata, error) {
 	if s.length == 0 {
 		return nil, nil
 	}
-	packed := make([]byte, s.length) // at most maxMetadata
+	packed := make([]byte, s.length) // openArchive has looked at it
 	if err := read(ctx, a.object, packed, s.offset); err != nil {
 		return nil, fmt.Errorf("metadata: %w", err)
 	}
-	b, err := unpack(packed, a.header.internalCompression, maxMetadata, ErrMetadata)
+	b, err := unpack(packed, a.header.internalCompression, a.header.limits.Metadata, ErrMetadata)
 	if err != nil {
 		return nil, fmt.Errorf("metadata: %w", err)
 	}

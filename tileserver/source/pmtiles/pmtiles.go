@@ -30,6 +30,9 @@ type Options struct {
 	DirectoryBytes int64         // memory for leaf directories; 0 means 32 MiB
 	Limits         source.Limits // on each picture
 
+	Directories DirectoryLimits
+	TileBytes   int // of a tile, packed or unpacked; 0 means 8 MiB
+
 	Memory *budget.Budget // of directories and tiles being unpacked; nil means 96 MiB of its own
 }
 
@@ -81,7 +84,7 @@ func open(ctx context.Context, spec source.Spec, object Object, o Options) (*Sou
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
-	a, head, root, err := openArchive(ctx, object, cmp.Or(o.DirectoryBytes, 32<<20), o.Memory)
+	a, head, root, err := openArchive(ctx, object, o)
 	if err != nil {
 		return nil, err
 	}

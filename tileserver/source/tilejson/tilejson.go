@@ -84,7 +84,7 @@ func openDocument(ctx context.Context, spec source.Spec, address upstream.Addres
 	fail := func(err error) (*xyz.Source, error) {
 		return nil, fmt.Errorf("layer %s: TileJSON: %w", spec.ID, err)
 	}
-	doc, err := parse(d.Data)
+	doc, err := parse(d.Data, d.Limits)
 	if err != nil {
 		return fail(err)
 	}
@@ -135,10 +135,10 @@ func template(spec source.Spec, text string, address upstream.Address, base *url
 }
 
 // parse reads a document. All errors are ErrBadInput.
-func parse(data []byte) (document, error) {
+func parse(data []byte, limits upstream.DocumentLimits) (document, error) {
 	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\ufeff")))
-	if len(data) > upstream.MaxDocument {
-		return document{}, upstream.ErrDocumentTooLarge
+	if err := limits.Check(data); err != nil {
+		return document{}, err
 	}
 	var m members
 	if err := json.Unmarshal(data, &m); err != nil {

@@ -31,7 +31,8 @@ type Options struct {
 	// through a proxy only the proxy knows, so what a redirect or a document names never goes there.
 	Proxy func(*http.Request) (*url.URL, error)
 
-	Limits source.Limits // on each picture
+	Limits    source.Limits  // on each picture
+	Documents DocumentLimits // on each capabilities document or TileJSON
 
 	Memory *budget.Budget // of pictures being decoded, where a tile is drawn from others; nil has no bound
 
@@ -120,7 +121,8 @@ func (c *Client) mask(text string) string {
 }
 
 // NewClient returns a client for the layer of spec. hosts are the host names, with or without port, that the operator
-// wrote in its source: they alone may be private addresses, and they alone are sent the headers of spec. Headers that
+// wrote in its source: they alone, at that port and those of spec.AllowPorts, may be private addresses, and they alone are
+// sent the headers of spec. Headers that
 // cannot be sent are ErrBadInput; errors quote none of their values.
 func NewClient(spec source.Spec, hosts []string, o Options) (*Client, error) {
 	o.setDefaults()
@@ -172,9 +174,9 @@ func Transport(spec source.Spec, hosts []string, o Options) *http.Transport {
 }
 
 func newGuard(spec source.Spec, hosts []string, o Options) *guard {
-	g := &guard{operator: map[string]bool{}, allowPrivate: spec.AllowPrivate, also: o.DialControl}
+	g := &guard{operator: map[string]map[string]bool{}, allowPrivate: spec.AllowPrivate, also: o.DialControl}
 	for _, h := range hosts {
-		g.operator[hostKey(h)] = true
+		g.name(h, spec.AllowPorts)
 	}
 	return g
 }

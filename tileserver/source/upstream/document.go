@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,11 +18,30 @@ import (
 	"github.com/tilescout/tilescout/internal/reject"
 )
 
-// MaxDocument is the longest capabilities document or TileJSON that is read, in bytes.
-const MaxDocument = 10 << 20
+// DocumentLimits bound a capabilities document or TileJSON. The zero value of a field means its default.
+type DocumentLimits struct {
+	Bytes    int // default 10 MiB
+	Depth    int // of XML elements in one another; default 64
+	Elements int // of XML; default 400,000
+	Layers   int // default 10,000
+}
 
-// ErrDocumentTooLarge: the document is longer than MaxDocument.
-var ErrDocumentTooLarge = reject.New("capabilities", "ErrDocumentTooLarge", "larger than 10 MiB")
+func (l DocumentLimits) withDefaults() DocumentLimits {
+	l.Bytes, l.Depth = cmp.Or(max(l.Bytes, 0), 10<<20), cmp.Or(max(l.Depth, 0), 64)
+	l.Elements, l.Layers = cmp.Or(max(l.Elements, 0), 400_000), cmp.Or(max(l.Layers, 0), 10_000)
+	return l
+}
+
+// Check refuses data that is too long: ErrDocumentTooLarge.
+func (l DocumentLimits) Check(data []byte) error {
+	if most := l.withDefaults().Bytes; len(data) > most {
+		return fmt.Errorf("%d bytes, the limit is %d: %w", len(data), most, ErrDocumentTooLarge)
+	}
+	return nil
+}
+
+// ErrDocumentTooLarge: the document is longer than its limit.
+var ErrDocumentTooLarge = reject.New("capabilities", "ErrDocumentTooLarge", "the document is too long")
 
 const probeBytes = 512
 
@@ -32,9 +52,11 @@ type Document struct {
 	Data []byte
 	URL  *url.URL // where it came from, after redirects
 	File bool     // it is a file to be read by ranges: Data is only its first bytes
+
+	Limits DocumentLimits // to read it within
 }
 
-// Document fetches a document of at most MaxDocument bytes. ErrBadInput: the address must not be asked, is not there,
+// Document fetches a document of at most Options.Documents.Bytes. ErrBadInput: the address must not be asked, is not there,
 // or answers more than that. ErrUpstream: the server failed, refused or was too slow; it is asked twice again.
 func (c *Client) Document(ctx context.Context, address string) (Document, error) {
 	return c.Probe(ctx, address, nil)
@@ -63,7 +85,7 @@ func (c *Client) Probe(ctx context.Context, address string, isFile func(head []b
 }
 
 func (c *Client) document(ctx context.Context, u *url.URL, isFile func([]byte) bool) (d Document, retry bool, err error) {
-	shown := RedactURL(u.String())
+	shown, limits := RedactURL(u.String()), c.o.Documents.withDefaults()
 	fail := func(retry bool, kind error, format string, args ...any) (Document, bool, error) {
 		return Document{}, retry, fmt.Errorf("GET %s: "+format+": %w", append(append([]any{shown}, args...), kind)...)
 	}
@@ -110,7 +132,7 @@ func (c *Client) document(ctx context.Context, u *url.URL, isFile func([]byte) b
 		}
 		resp.Body = io.NopCloser(body) // closed by the deferred call, which has the old one
 	}
-	data, err := readBody(resp, MaxDocument)
+	data, err := readBody(resp, int64(limits.Bytes))
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return Document{}, false, ctx.Err()
@@ -119,7 +141,7 @@ func (c *Client) document(ctx context.Context, u *url.URL, isFile func([]byte) b
 	case err != nil:
 		return fail(true, tilescout.ErrUpstream, "the answer breaks off: %s", plain(err, c.o))
 	}
-	return Document{Data: data, URL: resp.Request.URL}, false, nil
+	return Document{Data: data, URL: resp.Request.URL, Limits: limits}, false, nil
 }
 
 var (

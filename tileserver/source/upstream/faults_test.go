@@ -212,7 +212,7 @@ func TestDocumentFaults(t *testing.T) {
 		{"404", http.NotFound, tilescout.ErrBadInput, "no such document (404)"},
 		{"401", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, tilescout.ErrUpstream, "does it want a key"},
 		{"500", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, tilescout.ErrUpstream, "answered 500"},
-		{"too large by promise", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "99999999999") }, upstream.ErrDocumentTooLarge, "larger than 10 MiB"},
+		{"too large by promise", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "99999999999") }, upstream.ErrDocumentTooLarge, "the document is too long"},
 		{"too large", func(w http.ResponseWriter, r *http.Request) { endless(w, r, make([]byte, 64<<10)) }, upstream.ErrDocumentTooLarge, "more than 10485760 bytes"},
 		{"silence", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, tilescout.ErrUpstream, "no answer in time"},
 		{"cut", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, tilescout.ErrUpstream, ""},

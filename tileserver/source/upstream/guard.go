@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -101,14 +102,43 @@ func hostKey(host string) string {
 
 // guard decides which addresses one source may connect to.
 type guard struct {
-	operator     map[string]bool // host names that the operator wrote
-	allowPrivate bool            // they may be in private networks though they are names
+	operator     map[string]map[string]bool // host names that the operator wrote → ports there; nil: all of them
+	allowPrivate bool                       // they may be in private networks though they are names
 	proxies      proxyHosts
 	also         func(network, address string, c syscall.RawConn) error // asked too
 }
 
-// isOperator tells whether the operator named this host.
-func (g *guard) isOperator(host string) bool { return g.operator[hostKey(host)] }
+// isOperator tells whether the operator named this host, and the port that stands behind it: another service on the same
+// machine is another's.
+func (g *guard) isOperator(host string) bool {
+	_, port, err := net.SplitHostPort(host)
+	if err != nil || port == "" { // the scheme's own
+		return g.allowsPort(host, "80") || g.allowsPort(host, "443")
+	}
+	return g.allowsPort(host, port)
+}
+
+func (g *guard) allowsPort(host, port string) bool {
+	ports, named := g.operator[hostKey(host)]
+	return named && (ports == nil || ports[port])
+}
+
+// name adds a host that the operator wrote, without a port meaning those of http and https, and further ports there.
+func (g *guard) name(host string, further []int) {
+	ports := map[string]bool{}
+	if _, port, err := net.SplitHostPort(host); err == nil && port != "" {
+		ports[port] = true
+	} else {
+		ports["80"], ports["443"] = true, true
+	}
+	for _, p := range further {
+		ports[strconv.Itoa(p)] = true
+	}
+	for p := range g.operator[hostKey(host)] {
+		ports[p] = true
+	}
+	g.operator[hostKey(host)] = ports
+}
 
 // check tells whether a connection to an address may be made that stands for the host name in a URL. It sees every
 // address right before it is connected to, so what a name resolved to earlier plays no part.
@@ -121,7 +151,9 @@ func (g *guard) check(host string, address netip.AddrPort) error {
 		return nil
 	}
 	ip := address.Addr().WithZone("").Unmap()
-	operator := g.isOperator(host)
+	_, named := g.operator[hostKey(host)]
+	port := strconv.Itoa(int(address.Port()))
+	operator := named && g.allowsPort(host, port)
 	literal, err := netip.ParseAddr(hostKey(host))
 	switch {
 	case operator && err == nil && literal.WithZone("").Unmap() == ip && !ip.IsUnspecified() && !ip.IsMulticast():
@@ -130,6 +162,8 @@ func (g *guard) check(host string, address netip.AddrPort) error {
 		return nil
 	case operator && g.allowPrivate && !never:
 		return nil
+	case named && !operator && !never:
+		return fmt.Errorf("%s is at %s (%s), and port %s is not the one in source; allowPorts: [%s] opens it for this layer: %w", shownHost(host), ip, what, port, port, ErrPrivateAddress)
 	case operator && !never:
 		return fmt.Errorf("%s is at %s (%s); write that address itself, or set allowPrivate: true for this layer: %w", shownHost(host), ip, what, ErrPrivateAddress)
 	}
@@ -141,12 +175,24 @@ func (g *guard) check(host string, address netip.AddrPort) error {
 func (g *guard) checkHost(host string) error {
 	key := hostKey(host)
 	if ip, err := netip.ParseAddr(key); err == nil {
-		return g.check(host, netip.AddrPortFrom(ip, 0))
+		return g.check(host, netip.AddrPortFrom(ip, g.portOf(host)))
 	}
-	if isLoopbackName(key) && !g.isOperator(key) {
+	if isLoopbackName(key) && !g.isOperator(host) {
 		return fmt.Errorf("%s is this machine: %w", shownHost(host), ErrPrivateAddress)
 	}
 	return nil
+}
+
+// portOf is the port behind a host, or the one of http or https that may be asked there.
+func (g *guard) portOf(host string) uint16 {
+	if _, port, err := net.SplitHostPort(host); err == nil && port != "" {
+		n, _ := strconv.ParseUint(port, 10, 16) // 0 is no port of anybody
+		return uint16(n)
+	}
+	if g.allowsPort(host, "443") {
+		return 443
+	}
+	return 80
 }
 
 func shownHost(host string) string {

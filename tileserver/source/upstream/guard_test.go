@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -168,7 +169,54 @@ func client(t *testing.T, change func(*source.Spec), o upstream.Options, hosts .
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
+	if len(spec.AllowPorts) == 0 {
+		upstream.AllowAllPorts(c) // what a test server has shows only later
+	}
 	return c
+}
+
+// TestPorts: a host that the operator named is so at the port that was written, and at those that were allowed besides.
+// The other services of that machine, and of whom else listens there, get neither requests nor our headers.
+func TestPorts(t *testing.T) {
+	var heard atomic.Value
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		heard.Store("heard " + r.Header.Get("X-Key"))
+		fmt.Fprint(w, "{}")
+	}))
+	defer other.Close()
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) }))
+	defer front.Close()
+	_, text, _ := strings.Cut(strings.TrimPrefix(other.URL, "http://"), ":")
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, ask string
+		ports     []int
+		want      string // "" is let through
+	}{
+		{"redirect", front.URL, []int{1}, "port " + text + " is not the one in source"},
+		{"redirect, allowed", front.URL, []int{1, port}, ""},
+		{"named by a document", other.URL, []int{1}, "port " + text + " is not the one in source"},
+		{"by name", strings.Replace(other.URL, "127.0.0.1", "localhost", 1), []int{1}, "localhost is"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			heard.Store("")
+			spec := func(s *source.Spec) { s.AllowPorts, s.Headers = c.ports, map[string]string{"X-Key": "secret"} }
+			cl := client(t, spec, upstream.Options{}, strings.TrimPrefix(front.URL, "http://"), strings.Replace(strings.TrimPrefix(front.URL, "http://"), "127.0.0.1", "localhost", 1))
+			_, err := cl.Document(t.Context(), c.ask)
+			if c.want == "" {
+				if err != nil || heard.Load() != "heard " { // redirected: without the header, whose host:port is another
+					t.Errorf("%v, the server has %q", err, heard.Load())
+				}
+				return
+			}
+			if !errors.Is(err, upstream.ErrPrivateAddress) || !strings.Contains(err.Error(), c.want) || heard.Load() != "" {
+				t.Errorf("%v, the server has %q, want ErrPrivateAddress with %q", err, heard.Load(), c.want)
+			}
+		})
+	}
 }
 
 // TestPrivateHosts is who may be asked on this machine: what the operator wrote, literally or with leave.

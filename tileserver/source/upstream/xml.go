@@ -13,18 +13,12 @@ import (
 	"github.com/tilescout/tilescout/internal/reject"
 )
 
-// Limits of an XML document, and the reasons to refuse one.
-const (
-	maxXMLDepth    = 64
-	maxXMLElements = 400_000
-	maxXMLLayers   = 10_000
-)
-
+// The reasons to refuse an XML document.
 var (
 	ErrXML             = reject.New("capabilities", "ErrXML", "not well-formed XML")
-	ErrXMLDepth        = reject.New("capabilities", "ErrXMLDepth", "elements lie more than 64 deep")
-	ErrXMLElements     = reject.New("capabilities", "ErrXMLElements", "more than 400000 elements")
-	ErrTooManyLayers   = reject.New("capabilities", "ErrTooManyLayers", "more than 10000 layers")
+	ErrXMLDepth        = reject.New("capabilities", "ErrXMLDepth", "elements lie too deep")
+	ErrXMLElements     = reject.New("capabilities", "ErrXMLElements", "too many elements")
+	ErrTooManyLayers   = reject.New("capabilities", "ErrTooManyLayers", "too many layers")
 	ErrXMLEntity       = reject.New("capabilities", "ErrXMLEntity", "the DOCTYPE declares entities, which are not expanded")
 	ErrCapabilities    = reject.New("capabilities", "ErrCapabilities", "not the document it should be")
 	ErrCapabilityRange = reject.New("capabilities", "ErrCapabilityRange", "a number is out of range")
@@ -33,8 +27,8 @@ var (
 // UnmarshalXML reads a stranger's document into the struct that v points to. It is read token by token within limits on
 // bytes, depth, elements and layers; a DOCTYPE is skipped, nothing it points to is fetched, and one that declares
 // entities is refused. Encodings other than UTF-8 are converted. All errors are ErrBadInput.
-func UnmarshalXML(data []byte, v any) error {
-	r, err := newTokens(data)
+func UnmarshalXML(data []byte, v any, limits DocumentLimits) error {
+	r, err := newTokens(data, limits)
 	if err != nil {
 		return err
 	}
@@ -43,7 +37,7 @@ func UnmarshalXML(data []byte, v any) error {
 
 // RootElement returns the name of the outermost element, without its prefix. It must begin within the first MiB.
 func RootElement(data []byte) (string, error) {
-	r, err := newTokens(data[:min(len(data), 1<<20)])
+	r, err := newTokens(data[:min(len(data), 1<<20)], DocumentLimits{})
 	if err != nil {
 		return "", err
 	}
@@ -61,13 +55,15 @@ func RootElement(data []byte) (string, error) {
 // tokens is an xml.TokenReader that counts.
 type tokens struct {
 	d                       *xml.Decoder
+	limits                  DocumentLimits
 	depth, elements, layers int
 	refused                 error
 }
 
-func newTokens(data []byte) (*tokens, error) {
-	if len(data) > MaxDocument {
-		return nil, fmt.Errorf("%d bytes: %w", len(data), ErrDocumentTooLarge)
+func newTokens(data []byte, limits DocumentLimits) (*tokens, error) {
+	limits = limits.withDefaults()
+	if err := limits.Check(data); err != nil {
+		return nil, err
 	}
 	var text io.Reader = bytes.NewReader(bytes.TrimPrefix(data, []byte("\ufeff")))
 	// A document in UTF-16 does not even show its own declaration.
@@ -77,7 +73,7 @@ func newTokens(data []byte) (*tokens, error) {
 		if err != nil {
 			return nil, fmt.Errorf("UTF-16: %w", ErrXML)
 		}
-		text = io.LimitReader(r, MaxDocument)
+		text = io.LimitReader(r, int64(limits.Bytes))
 	}
 	d := xml.NewDecoder(text)
 	d.Entity = xml.HTMLEntity // some servers write &nbsp; without saying where they have it from
@@ -91,7 +87,7 @@ func newTokens(data []byte) (*tokens, error) {
 		}
 		return r, nil
 	}
-	return &tokens{d: d}, nil
+	return &tokens{d: d, limits: limits}, nil
 }
 
 // Token returns the next token; names keep their prefixes, which the decoder above translates.
@@ -112,12 +108,12 @@ func (r *tokens) Token() (xml.Token, error) {
 			r.layers++
 		}
 		switch {
-		case r.depth > maxXMLDepth:
-			r.refused = ErrXMLDepth
-		case r.elements > maxXMLElements:
-			r.refused = ErrXMLElements
-		case r.layers > maxXMLLayers:
-			r.refused = ErrTooManyLayers
+		case r.depth > r.limits.Depth:
+			r.refused = fmt.Errorf("more than %d: %w", r.limits.Depth, ErrXMLDepth)
+		case r.elements > r.limits.Elements:
+			r.refused = fmt.Errorf("more than %d: %w", r.limits.Elements, ErrXMLElements)
+		case r.layers > r.limits.Layers:
+			r.refused = fmt.Errorf("more than %d: %w", r.limits.Layers, ErrTooManyLayers)
 		}
 	case xml.EndElement:
 		r.depth--

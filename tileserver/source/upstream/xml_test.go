@@ -47,7 +47,7 @@ func TestUnmarshalXML(t *testing.T) {
 		"400001 elements":     {"<a>" + strings.Repeat("<b/>", 400_000) + "</a>", "", upstream.ErrXMLElements},
 		"10000 layers":        {"<a>" + strings.Repeat("<w:Layer/>", 10_000) + "</a>", "", nil},
 		"10001 layers":        {"<a>" + strings.Repeat("<Layer/>", 10_001) + "</a>", "", upstream.ErrTooManyLayers},
-		"too large":           {strings.Repeat(" ", upstream.MaxDocument+1), "", upstream.ErrDocumentTooLarge},
+		"too large":           {strings.Repeat(" ", 10<<20+1), "", upstream.ErrDocumentTooLarge},
 		"cut":                 {`<a><Title>x</Title>`, "", upstream.ErrXML},
 		"wrong end":           {`<a><Title>x</a>`, "", upstream.ErrXML},
 		"encoding of nowhere": {`<?xml version="1.0" encoding="x-nothing"?><a/>`, "", upstream.ErrXML},
@@ -56,7 +56,7 @@ func TestUnmarshalXML(t *testing.T) {
 		var v struct {
 			Title string `xml:"Title"`
 		}
-		err := upstream.UnmarshalXML([]byte(c.text), &v)
+		err := upstream.UnmarshalXML([]byte(c.text), &v, upstream.DocumentLimits{})
 		if c.err == nil && (err != nil || v.Title != c.want) {
 			t.Errorf("%s: %q, %v, want %q", name, v.Title, err, c.want)
 		}

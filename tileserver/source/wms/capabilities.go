@@ -70,7 +70,7 @@ type dimension struct {
 }
 
 // parse reads a capabilities document. All errors are ErrBadInput.
-func parse(data []byte) (*capabilities, error) {
+func parse(data []byte, limits upstream.DocumentLimits) (*capabilities, error) {
 	root, err := upstream.RootElement(data)
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func parse(data []byte) (*capabilities, error) {
 		return nil, fmt.Errorf("the document is <%.40s>, not WMS capabilities: %w", root, upstream.ErrCapabilities)
 	}
 	c := &capabilities{}
-	if err := upstream.UnmarshalXML(data, c); err != nil {
+	if err := upstream.UnmarshalXML(data, c, limits); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -82,7 +82,7 @@ func OpenDocument(spec source.Spec, d upstream.Document, o upstream.Options) (*S
 }
 
 func openDocument(spec source.Spec, address upstream.Address, d upstream.Document, client *upstream.Client) (*Source, error) {
-	c, err := parse(d.Data)
+	c, err := parse(d.Data, d.Limits)
 	if err != nil {
 		return nil, fmt.Errorf("layer %s: WMS capabilities: %w", spec.ID, err)
 	}

@@ -97,7 +97,7 @@ type matrix struct {
 }
 
 // parse reads a capabilities document. All errors are ErrBadInput.
-func parse(data []byte) (*capabilities, error) {
+func parse(data []byte, limits upstream.DocumentLimits) (*capabilities, error) {
 	root, err := upstream.RootElement(data)
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func parse(data []byte) (*capabilities, error) {
 		return nil, fmt.Errorf("the document is <%.40s>, not WMTS capabilities: %w", root, upstream.ErrCapabilities)
 	}
 	c := &capabilities{}
-	if err := upstream.UnmarshalXML(data, c); err != nil {
+	if err := upstream.UnmarshalXML(data, c, limits); err != nil {
 		return nil, err
 	}
 	if len(c.Layers) == 0 {

@@ -48,7 +48,7 @@ func FuzzCapabilities(f *testing.F) {
 			t.Fatalf("Info() = %+v", info)
 		}
 		// The address of a tile, as it would be asked for.
-		c, err := parse(data)
+		c, err := parse(data, upstream.DocumentLimits{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -56,7 +56,7 @@ func OpenDocument(spec source.Spec, d upstream.Document, o upstream.Options) (*p
 }
 
 func openDocument(spec source.Spec, address upstream.Address, d upstream.Document, client *upstream.Client) (*pyramid.Source, error) {
-	c, err := parse(d.Data)
+	c, err := parse(d.Data, d.Limits)
 	if err != nil {
 		return nil, fmt.Errorf("layer %s: WMTS capabilities: %w", spec.ID, err)
 	}
