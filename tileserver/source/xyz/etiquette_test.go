@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -75,7 +77,16 @@ func TestRedirectKeepsSecrets(t *testing.T) {
 	u := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, other.URL+"/t.png", http.StatusFound)
 	})
+	at, err := url.Parse(other.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(at.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
 	src := open(t, u.URL+template+"?key=${KEY}", xyz.Options{LookupEnv: environment}, func(s *source.Spec) {
+		s.AllowPorts = []int{port}
 		s.Headers = map[string]string{"X-Api-Key": "${KEY}", "Authorization": "Bearer ${KEY}"}
 	})
 	if _, err := src.Tile(t.Context(), tile); err != nil {
