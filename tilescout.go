@@ -41,6 +41,21 @@ type Picture struct {
 	ETag      string        // strong validator without quotes; "" if the source has none
 	Modified  time.Time     // zero if unknown
 	MaxAge    time.Duration // how long the origin lets us keep it; 0 means it did not say
+	Stale     Stale         // zero unless it is shown although its time is over
+}
+
+// Stale says of a picture that its origin could not be asked whether it still holds, so what is kept of it is shown.
+type Stale struct {
+	Stored  time.Time // when it was fetched or last vouched for
+	Expired time.Time // when its time was over; zero: it is not stale
+}
+
+// Older returns the one of two that has been stale for longer; the zero value has not been at all.
+func (s Stale) Older(t Stale) Stale {
+	if s.Expired.IsZero() || !t.Expired.IsZero() && t.Expired.Before(s.Expired) {
+		return t
+	}
+	return s
 }
 
 // Size is the picture's weight in a cache, in bytes.

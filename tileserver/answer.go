@@ -32,6 +32,7 @@ type answer struct {
 	etag     string // with quotes
 	maxAge   time.Duration
 	modified time.Time
+	stale    tilescout.Stale
 	empty    bool
 	expires  time.Time // when the server's own copy ends
 }
@@ -160,7 +161,7 @@ func (s *site) load(ctx context.Context, l *layer, k tileKey, ifNoneMatch string
 	if err != nil {
 		return answer{}, fmt.Errorf("layer %s: tile %d/%d/%d: %w", k.layer, k.tile.Z, k.tile.X, k.tile.Y, err)
 	}
-	a := answer{etag: src.etag(k), maxAge: src.picture.MaxAge, modified: src.picture.Modified, expires: time.Now().Add(keep)}
+	a := answer{etag: src.etag(k), maxAge: src.picture.MaxAge, modified: src.picture.Modified, stale: src.picture.Stale, expires: time.Now().Add(keep)}
 	if a.maxAge > 0 && a.maxAge < keep {
 		a.expires = time.Now().Add(a.maxAge)
 	}
@@ -255,6 +256,7 @@ func (l *layer) fetchChildren(ctx context.Context, k tileKey) (raw, error) {
 		if p.MaxAge != 0 && (r.picture.MaxAge == 0 || p.MaxAge < r.picture.MaxAge) {
 			r.picture.MaxAge = p.MaxAge
 		}
+		r.picture.Stale = r.picture.Stale.Older(p.Stale)
 		if p.Modified.After(r.picture.Modified) {
 			r.picture.Modified = p.Modified
 		}

@@ -120,7 +120,7 @@ func (s *site) middleware(next http.Handler) http.Handler {
 		if len(s.access.keys) > 0 {
 			h.Set("Vary", "Authorization, X-API-Key")
 		}
-		h.Set("Access-Control-Expose-Headers", "ETag, Link, Content-Crs, Retry-After, X-Request-Id, Tilescout-Pending")
+		h.Set("Access-Control-Expose-Headers", "ETag, Link, Content-Crs, Retry-After, X-Request-Id, Tilescout-Pending, Age, Cache-Status")
 		// A recorder in a test has no deadline to set; the error says just that.
 		_ = http.NewResponseController(out).SetWriteDeadline(began.Add(s.options.Requests.AnswerTimeout))
 

@@ -3,6 +3,7 @@ package tileserver
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,10 +78,25 @@ func (s *site) sendTile(w http.ResponseWriter, r *http.Request, l *layer, t mapt
 	default:
 		h.Set("Cache-Control", maxAgeOf(a.maxAge, current))
 	}
+	if !a.stale.Expired.IsZero() {
+		e.cache = "stale"
+		sayStale(h, a, time.Now())
+	}
 	if !a.modified.IsZero() {
 		h.Set("Last-Modified", a.modified.UTC().Format(http.TimeFormat))
 	}
 	send(w, r, mediaType, a.etag, a.data)
 	s.metrics.tileBytes.WithLabelValues(l.info.ID, origin).Add(float64(len(a.data)))
 	return nil
+}
+
+// sayStale tells clients that a tile is kept past its time because its origin could not be asked. RFC 9111 has taken the
+// Warning field away; of what it left, Age tells how old the picture is, and Cache-Status (RFC 9211) has a negative ttl for
+// an answer past its time and a place to say why. It names us and no host: upstreams are nobody's business.
+func sayStale(h http.Header, a answer, now time.Time) {
+	age := max(0, now.Sub(a.stale.Stored))
+	h.Set("Age", strconv.FormatInt(int64(age/time.Second), 10))
+	h.Set("Cache-Status", fmt.Sprintf("tilescout; hit; ttl=%d; detail=upstream-failed", -max(1, int64(now.Sub(a.stale.Expired)/time.Second))))
+	// max-age counts from when the picture was fetched, as Age does: what is left of it is what the client may use.
+	h.Set("Cache-Control", maxAgeOf(age+max(a.maxAge, time.Second), false))
 }

@@ -28,9 +28,9 @@ const (
 
 // decoded is a tile of the pyramid as pixels; img is nil where there is none.
 type decoded struct {
-	img     *image.NRGBA
-	allowed time.Duration // that it may be kept, 0 where nothing was said
-	until   time.Time
+	img   *image.NRGBA
+	life  resample.Life
+	until time.Time
 }
 
 func (d decoded) size() int {
@@ -46,30 +46,30 @@ func (s *Source) view(p orb.Point, z maptile.Zoom, size int) resample.View {
 
 // drawn returns a tile drawn from those of the pyramid.
 func (s *Source) drawn(ctx context.Context, t maptile.Tile) (tilescout.Picture, error) {
-	pic, err := s.rendered.Get(ctx, t, func(ctx context.Context) (*image.NRGBA, time.Duration, error) { return s.draw(ctx, t) })
+	pic, err := s.rendered.Get(ctx, t, func(ctx context.Context) (*image.NRGBA, resample.Life, error) { return s.draw(ctx, t) })
 	if err != nil && s.fetcher.Closed() && ctx.Err() == nil {
 		err = upstream.ErrClosed
 	}
 	return pic, err
 }
 
-func (s *Source) draw(ctx context.Context, t maptile.Tile) (*image.NRGBA, time.Duration, error) {
+func (s *Source) draw(ctx context.Context, t maptile.Tile) (*image.NRGBA, resample.Life, error) {
 	view := resample.View{Tile: t, Size: s.info.TileSize, CRS: s.layer.Set.CRS}
 	w, ok := s.choose(view)
 	if !ok {
-		return nil, 0, nil
+		return nil, resample.Life{}, nil
 	}
-	tiles, allowed, err := s.tiles(ctx, w)
+	tiles, life, err := s.tiles(ctx, w)
 	if err != nil || len(tiles) == 0 {
-		return nil, allowed, err
+		return nil, life, err
 	}
 	// Only now, with nothing left to wait for: who holds memory must not wait for a slow server, or for more memory.
 	release, err := s.memory.Share(ctx, 4*(w.x1-w.x0)*(w.y1-w.y0)+4*int64(view.Size)*int64(view.Size))
 	if err != nil {
-		return nil, 0, err
+		return nil, resample.Life{}, err
 	}
 	defer release()
-	return view.Draw(s.raster(w, tiles)), allowed, nil
+	return view.Draw(s.raster(w, tiles)), life, nil
 }
 
 // window is a rectangle of pixels of one matrix, counted from its upper left corner.
@@ -128,11 +128,11 @@ func (m Matrix) window(index int, r resample.Rect) (w window, empty, fits bool) 
 }
 
 // tiles returns those under w that are there, and how long what is drawn from them may be kept.
-func (s *Source) tiles(ctx context.Context, w window) (found map[Cell]*image.NRGBA, allowed time.Duration, err error) {
+func (s *Source) tiles(ctx context.Context, w window) (found map[Cell]*image.NRGBA, life resample.Life, err error) {
 	m := s.layer.Set.Matrices[w.matrix]
 	tw, th := int64(m.TileWidth), int64(m.TileHeight)
 	found = map[Cell]*image.NRGBA{}
-	var mu sync.Mutex // guards allowed and found
+	var mu sync.Mutex // guards life and found
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(together)
 	for row := w.y0 / th; row <= (w.y1-1)/th; row++ {
@@ -145,9 +145,7 @@ func (s *Source) tiles(ctx context.Context, w window) (found map[Cell]*image.NRG
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				if d.allowed > 0 && (allowed == 0 || d.allowed < allowed) {
-					allowed = d.allowed
-				}
+				life = life.And(d.life)
 				if d.img != nil {
 					found[cell] = d.img
 				}
@@ -155,7 +153,8 @@ func (s *Source) tiles(ctx context.Context, w window) (found map[Cell]*image.NRG
 			})
 		}
 	}
-	return found, allowed, g.Wait()
+	err = g.Wait()
+	return found, life, err
 }
 
 // raster puts tiles together where they lie in w.
@@ -194,6 +193,6 @@ func (s *Source) decode(ctx context.Context, c Cell) (decoded, error) {
 			return decoded{}, fmt.Errorf("the tile is %d × %d pixels, the capabilities say %d × %d: %w",
 				got.X, got.Y, m.TileWidth, m.TileHeight, tilescout.ErrUpstream)
 		}
-		return decoded{img: img, allowed: pic.MaxAge, until: time.Now().Add(resample.Lifetime(pic.MaxAge))}, nil
+		return decoded{img: img, life: resample.LifeOf(pic), until: time.Now().Add(resample.Lifetime(pic.MaxAge))}, nil
 	})
 }

@@ -27,6 +27,24 @@ type drawn struct {
 	until time.Time
 }
 
+// Life is how long something made from pictures may be kept, and since when one of them has been stale.
+type Life struct {
+	MaxAge time.Duration // 0 where nobody said
+	Stale  tilescout.Stale
+}
+
+// LifeOf is that of one picture.
+func LifeOf(p tilescout.Picture) Life { return Life{p.MaxAge, p.Stale} }
+
+// And is the life of what is made of both.
+func (l Life) And(m Life) Life {
+	if l.MaxAge == 0 || m.MaxAge > 0 && m.MaxAge < l.MaxAge {
+		l.MaxAge = m.MaxAge
+	}
+	l.Stale = l.Stale.Older(m.Stale)
+	return l
+}
+
 // NewTiles returns an empty cache of at most so many bytes.
 func NewTiles(bytes int64) *Tiles {
 	return &Tiles{
@@ -36,8 +54,8 @@ func NewTiles(bytes int64) *Tiles {
 }
 
 // Get returns the picture of t, by draw if it is not held. draw returns nil where nothing is there, which is
-// ErrNotFound, and how long its result may be kept, 0 where nobody said.
-func (c *Tiles) Get(ctx context.Context, t maptile.Tile, draw func(context.Context) (*image.NRGBA, time.Duration, error)) (tilescout.Picture, error) {
+// ErrNotFound, and how long its result may be kept.
+func (c *Tiles) Get(ctx context.Context, t maptile.Tile, draw func(context.Context) (*image.NRGBA, Life, error)) (tilescout.Picture, error) {
 	if d, ok := c.kept.Peek(t); ok && time.Now().After(d.until) {
 		c.kept.Remove(t)
 	}
@@ -46,11 +64,11 @@ func (c *Tiles) Get(ctx context.Context, t maptile.Tile, draw func(context.Conte
 			return drawn{}, err
 		}
 		defer c.work.Release(1)
-		img, allowed, err := draw(ctx)
+		img, life, err := draw(ctx)
 		if err != nil {
 			return drawn{}, err
 		}
-		none := drawn{none: true, until: time.Now().Add(Lifetime(allowed))}
+		none := drawn{none: true, until: time.Now().Add(Lifetime(life.MaxAge))}
 		if img == nil {
 			return none, nil
 		}
@@ -59,7 +77,7 @@ func (c *Tiles) Get(ctx context.Context, t maptile.Tile, draw func(context.Conte
 			return none, err
 		}
 		return drawn{
-			pic:   tilescout.Picture{Data: data, MediaType: mediaType, ETag: source.ETag(data), MaxAge: allowed},
+			pic:   tilescout.Picture{Data: data, MediaType: mediaType, ETag: source.ETag(data), MaxAge: life.MaxAge, Stale: life.Stale},
 			until: none.until,
 		}, nil
 	})

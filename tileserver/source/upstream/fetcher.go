@@ -233,7 +233,7 @@ func (s *Fetcher) orStale(known *diskcache.Entry, err error) (tilescout.Picture,
 	s.stale.Add(1)
 	s.host.stale.Add(1)
 	pic := picture(*known)
-	pic.MaxAge = staleAge
+	pic.MaxAge, pic.Stale = staleAge, tilescout.Stale{Stored: known.Stored, Expired: known.Expires}
 	return pic, nil
 }
 

@@ -18,7 +18,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/paulmach/orb"
 	"github.com/paulmach/orb/maptile"
@@ -180,7 +179,7 @@ func (s *Source) tile(ctx context.Context, t maptile.Tile) (tilescout.Picture, e
 	if s.passed() {
 		return s.fetch(ctx, t, m)
 	}
-	pic, err := s.drawn.Get(ctx, t, func(ctx context.Context) (*image.NRGBA, time.Duration, error) { return s.draw(ctx, v, m) })
+	pic, err := s.drawn.Get(ctx, t, func(ctx context.Context) (*image.NRGBA, resample.Life, error) { return s.draw(ctx, v, m) })
 	if err != nil && s.fetcher.Closed() && ctx.Err() == nil {
 		err = upstream.ErrClosed
 	}
@@ -196,27 +195,27 @@ func (s *Source) fetch(ctx context.Context, t maptile.Tile, m getMap) (tilescout
 }
 
 // draw cuts the gutter off, or draws the tile from another coordinate reference system.
-func (s *Source) draw(ctx context.Context, v resample.View, m getMap) (*image.NRGBA, time.Duration, error) {
+func (s *Source) draw(ctx context.Context, v resample.View, m getMap) (*image.NRGBA, resample.Life, error) {
 	pic, err := s.fetch(ctx, v.Tile, m)
 	if err != nil {
-		return nil, 0, err
+		return nil, resample.Life{}, err
 	}
 	img, err := resample.Decode(ctx, pic.Data, s.limits, s.memory)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%s: %w", strings.TrimSuffix(err.Error(), ": "+tilescout.ErrBadInput.Error()), tilescout.ErrUpstream)
+		return nil, resample.Life{}, fmt.Errorf("%s: %w", strings.TrimSuffix(err.Error(), ": "+tilescout.ErrBadInput.Error()), tilescout.ErrUpstream)
 	}
 	if got := img.Rect.Size(); got != image.Pt(m.width, m.height) {
-		return nil, 0, fmt.Errorf("%d × %d pixels were asked for, %d × %d came: %w", m.width, m.height, got.X, got.Y, tilescout.ErrUpstream)
+		return nil, resample.Life{}, fmt.Errorf("%d × %d pixels were asked for, %d × %d came: %w", m.width, m.height, got.X, got.Y, tilescout.ErrUpstream)
 	}
 	if s.ask.crs.EPSG == 3857 {
 		out := image.NewNRGBA(image.Rect(0, 0, v.Size, v.Size))
 		draw.Draw(out, out.Rect, img, image.Pt(m.gutter, m.gutter), draw.Src)
-		return out, pic.MaxAge, nil
+		return out, resample.LifeOf(pic), nil
 	}
 	return v.Draw(resample.Raster{
 		Image: img, X: m.box.MinX, Y: m.box.MaxY,
 		DX: (m.box.MaxX - m.box.MinX) / float64(m.width), DY: (m.box.MaxY - m.box.MinY) / float64(m.height),
-	}), pic.MaxAge, nil
+	}), resample.LifeOf(pic), nil
 }
 
 // zooms returns those that the layers' scales allow; a scale says nothing of other systems than web maps' own.

@@ -121,12 +121,15 @@ func TestStaleIfError(t *testing.T) {
 			o := quick()
 			o.Cache = cache(t)
 			src := open(t, u.URL+template, o)
-			if _, err := src.Tile(t.Context(), tile); err != nil {
-				t.Fatal(err)
+			if pic, err := src.Tile(t.Context(), tile); err != nil || pic.Stale != (tilescout.Stale{}) {
+				t.Fatalf("fresh: %+v, %v", pic.Stale, err)
 			}
 			down.Store(true)
 			for range 2 { // asked, and remembered as failed
 				pic, err := src.Tile(t.Context(), tile)
+				if err == nil && (pic.Stale.Stored.IsZero() || pic.Stale.Expired.Before(pic.Stale.Stored)) {
+					t.Errorf("what is kept past its time says %+v", pic.Stale)
+				}
 				if !errors.Is(err, c.want) || err == nil && (!bytes.Equal(pic.Data, picture) || pic.MaxAge > time.Minute) {
 					t.Errorf("Tile = %d bytes for %v, %v, want %v", len(pic.Data), pic.MaxAge, err, c.want)
 				}
