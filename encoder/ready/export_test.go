@@ -134,3 +134,30 @@ func ModelOf(opset uint64, bodies ...[]byte) []byte {
 	m = msg(m, modelOpset, num(str(nil, opsetDomain, "com.microsoft"), opsetVersion, 1))
 	return msg(m, modelGraph, body)
 }
+
+// Linear are two towers that are one product each, with operators that every opset has: of pixels [batch, 3, side, side],
+// and of tokens [batch, length] by their sum.
+func Linear(side int, matrix []float32) (image, text []byte) {
+	in := 3 * side * side
+	n := len(matrix) / in
+	constant := func(b []byte, rows int, v []float32) []byte {
+		var raw []byte
+		for _, x := range v {
+			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(x))
+		}
+		t := num(num(num(nil, tensorDims, uint64(rows)), tensorDims, uint64(len(v)/rows)), tensorType, elemFloat)
+		return msg(b, graphInitializer, msg(str(t, tensorName, "matrix"), tensorRaw, raw))
+	}
+	w := &writer{}
+	w.node("Flatten", "flat", []string{"image"}, intAttr("axis", 1))
+	w.node("MatMul", "output", []string{"flat", "matrix"})
+	w.body = msg(constant(w.body, in, matrix), graphInput, declare("image", elemFloat, "batch", 3, side, side))
+	image = msg(w.body, graphOutput, declare("output", elemFloat, "batch", n))
+	w = &writer{}
+	w.node("Cast", "float", []string{"text"}, intAttr("to", elemFloat))
+	w.node("ReduceMax", "largest", []string{"float"}, intsAttr("axes", 1))
+	w.node("MatMul", "output", []string{"largest", "matrix"})
+	w.body = msg(constant(w.body, 1, matrix[:n]), graphInput, declare("text", elemInt32, "batch", 24))
+	text = msg(w.body, graphOutput, declare("output", elemFloat, "batch", n))
+	return image, text
+}

@@ -253,6 +253,11 @@ func (f *folder) int8(context.Context) error {
 }
 
 func (f *folder) scale(context.Context) error {
+	if c := f.o.Checkpoint; c != nil && math.Abs(c.LogitScale()/f.m.LogitScale-1) > 1e-4 {
+		f.add("logit scale", Fail, fmt.Sprintf("convert again; ready ONNX graphs with --logit-scale %.6g", c.LogitScale()),
+			"%.4g, but the checkpoint has %.4g: probabilities of labels depend on it", f.m.LogitScale, c.LogitScale())
+		return nil
+	}
 	if s := f.m.LogitScale; s < 1 || s > 101 {
 		f.add("logit scale", Warn, "compare with the model card: probabilities of labels depend on it", "%.4g is outside 1…100", s)
 		return nil
