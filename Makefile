@@ -80,6 +80,11 @@ fuzz: web
 hostile: build
 	TILESCOUT_ONNXRUNTIME=$(CURDIR)/bin/lib $(GO) run ./cmd/hostile $(ARGS)
 
+# What is served of every file of the test data: prints the table and rewrites docs/geo-files.md.
+.PHONY: geo-table
+geo-table:
+	$(GO) test -count=1 -v ./tileserver/source/kinds -run GeoTable -update
+
 # kill -9 while indexing, KILLS times (R1).
 kills:
 	TILESCOUT_KILLS=$(KILLS) $(GO) test -count=1 -timeout 60m -run 'TestKill$$' -v ./cache/index

@@ -66,7 +66,7 @@ func TestGeoTable(t *testing.T) {
 	documents := httptest.NewServer(http.FileServer(http.Dir(root)))
 	defer documents.Close()
 	var b strings.Builder
-	b.WriteString("# What is served of the test files\n\nMade by `go test ./tileserver/source/kinds -run GeoTable -update`; do not edit. One row for each file of `../shared/data/geo`:\n" +
+	b.WriteString("# What is served of the test files\n\nMade by `make geo-table`; do not edit. One row for each file of `../shared/data/geo`:\n" +
 		"what it was opened as, the zooms of the layer, and a tile of it (its size as it came), or the reason for which it was refused. Of a\ncapabilities document no tile is asked for: the services are elsewhere.\n\n" +
 		"| file | opened as | zooms | a tile |\n|---|---|---|---|\n")
 	served := 0
