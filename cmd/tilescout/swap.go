@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -195,8 +196,9 @@ func (l *live) swap(n *preparation) bool {
 func (l *live) discard(b brain) {
 	_ = b.close() // it was read only, and is gone
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.release(b)
+	l.mu.Unlock()
+	debug.FreeOSMemory() // caches of scores and embeddings, a hundred megabytes: the next collection may be far off
 }
 
 // release gives back what of the index no other engine reads. The caller holds mu.

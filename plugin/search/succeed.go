@@ -18,7 +18,7 @@ import (
 // Predecessor is another model that has embedded tiles of the engine's layers, as they are now.
 type Predecessor struct {
 	Digest  string
-	Tiles   int // that it has embedded
+	Tiles   int // that it has embedded, windows too
 	Missing int // of them, those that the engine's own model has not
 }
 
@@ -36,19 +36,23 @@ func (e *Engine) Predecessors(ctx context.Context) ([]Predecessor, error) {
 	type place struct {
 		layer, version string
 		zoom           maptile.Zoom
+		windows        bool
 	}
 	ours := map[place]*view{}
 	for _, id := range e.Layers() {
 		if l, err := e.layer(id); err == nil && l.bulk() == nil {
 			for _, v := range l.views {
-				ours[place{l.info.ID, l.info.Version, v.zoom}] = v
+				ours[place{l.info.ID, l.info.Version, v.zoom, false}] = v
+			}
+			if l.windows != nil {
+				ours[place{l.info.ID, l.info.Version, l.windows.zoom, true}] = l.windows
 			}
 		}
 	}
 	found := map[string]*Predecessor{}
 	for _, k := range keys {
-		v := ours[place{k.Layer, k.Version, k.Zoom}]
-		if v == nil || k.Model == e.model.Digest || strings.HasSuffix(k.Preprocessing, windowKind) {
+		v := ours[place{k.Layer, k.Version, k.Zoom, strings.HasSuffix(k.Preprocessing, windowKind)}]
+		if v == nil || k.Model == e.model.Digest {
 			continue
 		}
 		set, err := e.store.Set(ctx, k)

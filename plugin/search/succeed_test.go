@@ -179,6 +179,38 @@ func TestPredecessorsForbidden(t *testing.T) {
 	}
 }
 
+// TestSucceedWindows: windows half a tile off are part of what the new model is to know.
+func TestSucceedWindows(t *testing.T) {
+	b, store := newBoard(), openStore(t, t.TempDir())
+	both := search.LayerOptions{Zooms: []maptile.Zoom{boardZoom}, Overlap: 2}
+	var engines []*search.Engine
+	for _, dim := range []int{16, 32} {
+		e, err := search.New(t.Context(), encodertest.Fake{Dim: dim}, store, search.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { e.Close() })
+		if err := e.Add(t.Context(), b, both); err != nil {
+			t.Fatal(err)
+		}
+		engines = append(engines, e)
+	}
+	old, next := engines[0], engines[1]
+	if _, err := old.Index(t.Context(), "board", search.IndexOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	want, err := old.State("board", nil)
+	if err != nil || want.Embedded <= 64 {
+		t.Fatalf("the old model knows %d tiles and windows, %v; want more than 64", want.Embedded, err)
+	}
+	if err := next.Succeed(t.Context(), old, search.SucceedOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := next.State("board", nil); err != nil || got.Embedded != want.Embedded {
+		t.Errorf("the new model knows %d tiles and windows, %v; want %d", got.Embedded, err, want.Embedded)
+	}
+}
+
 // TestRelease: an engine that is done gives its part of the index back; the next one finds it on the disk.
 func TestRelease(t *testing.T) {
 	b, store := newBoard(), openStore(t, t.TempDir())

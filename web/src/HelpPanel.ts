@@ -27,6 +27,7 @@ export class HelpPanel extends Panel {
     this.body.replaceChildren(
       h("dl", { class: "tilescout-keys" }, ...KEYS.flatMap(([keys, text]) => [h("dt", {}, ...keys.map((k) => h("kbd", {}, k))), h("dd", {}, text)])),
       h("p", { class: "tilescout-muted" }, "In the field, “or airport” looks for one more thing, “not car park” leaves one out."),
+      h("p", { class: "tilescout-muted" }, "A picture dropped on the map, or pasted, finds the tiles that look like it."),
       ...(model ? [h("p", { class: "tilescout-muted" }, `Model: ${model}`)] : []),
       h("p", { class: "tilescout-muted" }, "Drawn with ", h("a", { href: "https://leafletjs.com", rel: "noopener", target: "_blank" }, "Leaflet"), "."),
     );
