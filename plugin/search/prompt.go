@@ -229,7 +229,7 @@ func cutLast(s string, sep byte) (before, after string, ok bool) {
 }
 
 // Normalize is the phrase as the model is asked it: NFKC, without invisible characters, camelCase,
-// under_scores and hy-phens split, lower case, single blanks, no leading article, no closing stop.
+// under_scores and hy-phens split, lower case, single blanks, no leading articles, no closing stop.
 func Normalize(s string) string {
 	s = norm.NFKC.String(s)
 	var b strings.Builder
@@ -247,11 +247,8 @@ func Normalize(s string) string {
 		last = r
 	}
 	words := strings.Fields(strings.TrimRight(b.String(), " .!?"))
-	if len(words) > 1 {
-		switch words[0] {
-		case "a", "an", "the":
-			words = words[1:]
-		}
+	for len(words) > 1 && (words[0] == "a" || words[0] == "an" || words[0] == "the") {
+		words = words[1:]
 	}
 	return strings.Join(words, " ")
 }
