@@ -251,7 +251,7 @@ func (a *app) openStore(fromConfig string, readOnly bool) (*index.Store, error) 
 			return nil, fmt.Errorf("there is no index in the data folder yet: run tilescout index: %w", tilescout.ErrBadInput)
 		}
 	}
-	return index.Open(dir, index.Options{ReadOnly: readOnly})
+	return index.Open(dir, index.Options{ReadOnly: readOnly, Synced: a.figures.synced})
 }
 
 func (a *app) openEngine(ctx context.Context, cfg config.Config, p *parts, why purpose) error {
@@ -297,7 +297,7 @@ func (a *app) openEngine(ctx context.Context, cfg config.Config, p *parts, why p
 }
 
 func layerOptions(i config.Index) search.LayerOptions {
-	var o search.LayerOptions
+	o := search.LayerOptions{Overlap: i.Overlap}
 	for _, z := range i.Zooms {
 		o.Zooms = append(o.Zooms, maptile.Zoom(z))
 	}
