@@ -8,7 +8,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/tilescout/tilescout"
 	"github.com/tilescout/tilescout/encoder/bundled"
 	"github.com/tilescout/tilescout/encoder/onnxruntime"
+	"github.com/tilescout/tilescout/internal/cores"
 )
 
 // Options says which model to run, and how. The zero value runs the bundled model on the CPU.
@@ -92,7 +92,7 @@ func prepare(ctx context.Context, o Options) (*onnxruntime.Runtime, *folder, err
 func (f *folder) sessionOptions(o Options) onnxruntime.SessionOptions {
 	threads := o.Threads
 	if threads <= 0 {
-		threads = min(runtime.GOMAXPROCS(0), 8)
+		threads = min(cores.N(), 8)
 	}
 	return onnxruntime.SessionOptions{Threads: threads, Device: o.Device, Provider: o.Provider, Notice: o.Notice, Folder: f.dir}
 }
@@ -114,7 +114,7 @@ func start(rt *onnxruntime.Runtime, f *folder, o Options) (*Encoder, error) {
 	}
 	e := &Encoder{
 		model: f.model, library: rt.Path, tokenizer: f.tokenizer, text: f.manifest.Text,
-		resizer: newResizer(f.preprocess), decode: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))),
+		resizer: newResizer(f.preprocess), decode: semaphore.NewWeighted(int64(cores.N())),
 		runner: &runner{image: image, text: text, size: f.model.InputSize, dimension: f.model.Dimension, most: backgroundBatch},
 	}
 	if f.manifest.Image.Batch > 0 {
@@ -227,7 +227,7 @@ func (e *Encoder) Images(ctx context.Context, pics []tilescout.Picture, p Priori
 		go func() { finished.Wait(); close(all) }()
 	} else {
 		var g errgroup.Group
-		g.SetLimit(runtime.GOMAXPROCS(0))
+		g.SetLimit(cores.N())
 		go func() {
 			for i := range pics {
 				g.Go(func() error { one(i); return nil })
