@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"math"
 	"slices"
 	"sync"
 
@@ -152,15 +151,12 @@ func (l *layer) windowRows(windows, tiles *frame) [][4]int32 {
 	return rows
 }
 
-// windowWeight and windowShare are ρ and the exponent of fuseWindows (docs/search.md has what others gave): in full,
-// windows would also say twice as often that something is there which is not.
-const (
-	windowWeight = .8
-	windowShare  = .6
-)
+// windowWeight is ρ of fuseWindows (docs/search.md has what others gave): in full, windows would also say twice as often
+// that something is there which is not.
+const windowWeight = .8
 
 // fuseWindows raises tiles to what the windows over them show, shared out as a parent's score is, by what the tiles show
-// themselves: p = max(p, ρ·p_window·(p/p_best)^windowShare), p_best the best of the two or four tiles.
+// themselves: p = max(p, ρ·p_window·p/p_best), p_best the best of the two or four tiles.
 func fuseWindows(values, windows []float32, rows [][4]int32) {
 	own := slices.Clone(values)
 	for i, w := range windows {
@@ -176,7 +172,7 @@ func fuseWindows(values, windows []float32, rows [][4]int32) {
 		}
 		for _, k := range rows[i] {
 			if k >= 0 && values[k] < w {
-				values[k] = max(values[k], w*float32(math.Pow(float64(own[k]/best), windowShare)))
+				values[k] = max(values[k], w*own[k]/best)
 			}
 		}
 	}

@@ -105,7 +105,7 @@ def auroc(scores: Tensor, positive: Tensor) -> float:
 def threshold(scores: Tensor, positive: Tensor, false_alarms: float) -> float:
     """Least threshold whose false alarms stay below the share, rounded up to .01."""
     value = float(torch.quantile(scores[~positive], 1 - false_alarms))
-    return min(0.95, max(0.05, int(value * 100 + 1) / 100))
+    return min(0.97, max(0.05, int(value * 100 + 1) / 100))
 
 
 def best_threshold(p: Tensor, truth: Tensor, columns: list[int]) -> tuple[float, float]:
