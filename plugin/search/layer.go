@@ -180,7 +180,14 @@ func (e *Engine) State(id string, box *geo.BBox) (State, error) {
 	for _, n := range l.total {
 		s.Total += n
 	}
-	s.Total += l.windowTotal
+	l.mu.Lock()
+	s.Rate = l.rate
+	busy := l.busy
+	l.mu.Unlock()
+	// Windows come with a job over the layer: one that fills as somebody looks is whole without them.
+	if l.windows != nil && (busy > 0 || l.windows.set.Len() > 0) {
+		s.Total += l.windowTotal
+	}
 	for _, v := range l.all() {
 		st := v.set.Stats()
 		s.Embedded += v.set.Len()
@@ -190,10 +197,6 @@ func (e *Engine) State(id string, box *geo.BBox) (State, error) {
 		s.WALBytes += st.WALBytes
 	}
 	s.Embedded = min(s.Embedded, s.Total)
-	l.mu.Lock()
-	s.Rate = l.rate
-	busy := l.busy
-	l.mu.Unlock()
 	switch {
 	case busy > 0:
 		s.State = "building"

@@ -46,6 +46,9 @@ func TestWindowsFindWhatTheGridCuts(t *testing.T) {
 	for _, overlap := range []int{1, 2} {
 		b := cut{newBoard()}
 		engine := openEngine(t, t.TempDir(), b, search.LayerOptions{Zooms: []maptile.Zoom{boardZoom}, Overlap: overlap})
+		if s, err := engine.State("board", nil); err != nil || s.Total != 64 {
+			t.Errorf("overlap %d: before a job %d tiles, %v, want 64: those who only look need no windows", overlap, s.Total, err)
+		}
 		report, err := engine.Index(t.Context(), "board", search.IndexOptions{})
 		if err != nil {
 			t.Fatal(err)
