@@ -37,7 +37,11 @@ func (c CRS) Inverse(x, y float64) (lon, lat float64) {
 	if c.projection == nil {
 		return x, y
 	}
-	return c.projection.inverse(x, y)
+	lon, lat = c.projection.inverse(x, y)
+	if math.Abs(lat) > 90+1e-6 { // an iteration that ended beyond the pole: a conic's northings go on, the earth does not
+		return math.NaN(), math.NaN()
+	}
+	return lon, lat
 }
 
 // utmFamily is a run of EPSG codes, one for each zone from first to last.

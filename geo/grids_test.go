@@ -145,6 +145,17 @@ func TestUnknownGrids(t *testing.T) {
 	}
 }
 
+// TestBeyondThePole: northings that a conic continues past its pole have no position.
+func TestBeyondThePole(t *testing.T) {
+	crs, err := geo.CRSByEPSG(3005)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lon, lat := crs.Inverse(476182.5, 6997455.6); !math.IsNaN(lon) || !math.IsNaN(lat) {
+		t.Errorf("Inverse beyond the pole = %v, %v, want NaN", lon, lat)
+	}
+}
+
 // FuzzCRS: no coordinates make a projection panic or hang, and what comes out is a number or NaN.
 func FuzzCRS(f *testing.F) {
 	f.Add(0, 1e6, 2e6)
