@@ -8,7 +8,7 @@ export interface PictureDropOptions {
 export class PictureDrop {
   /** What is seen while a file hangs over the page. */
   readonly element = h("div", { class: "tilescout-drop", hidden: true }, h("p", {}, "Drop a picture to find tiles that look like it"));
-  private readonly picker = h("input", { type: "file", accept: "image/*", class: "tilescout-hidden", tabindex: -1, "aria-hidden": "true" });
+  private readonly picker = h("input", { type: "file", accept: "image/*", hidden: true });
   private leaving = 0;
 
   constructor(target: HTMLElement, private readonly options: PictureDropOptions) {
