@@ -292,25 +292,29 @@ func (e *Engine) embedTiles(ctx context.Context, l *layer, tiles []maptile.Tile,
 			at = append(at, i)
 		}
 	}
+	e.encodeInto(ctx, results, at, batch, p, func(i int) string { return "tile " + tileName(tiles[i]) })
+	return results
+}
+
+// encodeInto encodes a batch in one call; at says which result each picture is for. One bad picture does not fail its
+// neighbours.
+func (e *Engine) encodeInto(ctx context.Context, results []tileResult, at []int, batch []tilescout.Picture, p encoder.Priority, name func(i int) string) {
 	if len(batch) == 0 {
-		return results
+		return
 	}
 	embeddings, err := e.encoder.Images(ctx, batch, p)
 	var each encoder.PictureErrors
-	apart := errors.As(err, &each) // one bad picture does not fail its neighbours
+	apart := errors.As(err, &each)
 	for k, i := range at {
 		switch {
-		case err == nil:
-			results[i].embedding = embeddings[k]
-		case !apart:
+		case err != nil && !apart:
 			results[i].err = err
-		case each[k] != nil:
-			results[i].err = fmt.Errorf("tile %s: %w", tileName(tiles[i]), each[k])
+		case apart && each[k] != nil:
+			results[i].err = fmt.Errorf("%s: %w", name(i), each[k])
 		default:
 			results[i].embedding = embeddings[k]
 		}
 	}
-	return results
 }
 
 // keep writes what is known of the tiles to the index, durably.

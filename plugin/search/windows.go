@@ -2,7 +2,6 @@ package search
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"image"
 	"slices"
@@ -248,19 +247,9 @@ func (e *Engine) embedWindows(ctx context.Context, l *layer, codes []uint64, p e
 	}
 	for k := 0; k < len(batch); k += jobBatch {
 		to := min(k+jobBatch, len(batch))
-		embeddings, err := e.encoder.Images(ctx, batch[k:to], p)
-		var each encoder.PictureErrors
-		apart := errors.As(err, &each)
-		for j, i := range at[k:to] {
-			switch {
-			case err == nil || apart && each[j] == nil:
-				results[i].embedding = embeddings[j]
-			case apart:
-				results[i].err = each[j]
-			default:
-				results[i].err = err
-			}
-		}
+		e.encodeInto(ctx, results, at[k:to], batch[k:to], p, func(i int) string {
+			return "window from tile " + tileName(geo.FromMorton(codes[i]>>2, l.zooms[0]))
+		})
 	}
 	for i, r := range results {
 		switch {
