@@ -5,7 +5,7 @@ import torch
 from conftest import tiny
 from tilescout_train import data, text, train
 from tilescout_train.errors import DataError
-from tilescout_train.loss import caption_loss, class_loss
+from tilescout_train.loss import Memory, caption_loss, class_loss
 
 
 def same(a, b):
@@ -85,10 +85,54 @@ def test_masked_classes_do_not_compete():
 def test_same_class_captions_hardly_compete():
     x = torch.nn.functional.normalize(torch.ones(2, 4), dim=1)
     scale = torch.tensor(10.0)
-    own = torch.eye(2, dtype=torch.bool)
-    apart = caption_loss(x, x, scale, torch.tensor([0, 1]), own, 0.01)
-    together = caption_loss(x, x, scale, torch.tensor([0, 0]), own, 0.01)
+    apart = caption_loss(x, x, scale, torch.tensor([[0, 0, 0], [1, 1, 1]]), 0.01)
+    together = caption_loss(x, x, scale, torch.tensor([[0, 0, 0], [1, 0, 1]]), 0.01)
     assert together < 0.02 < apart
+
+
+def test_remembered_pairs_are_negatives_unless_they_say_the_same():
+    x = torch.nn.functional.normalize(torch.eye(3, 4) + 0.5, dim=1)
+    scale, about = torch.tensor(10.0), torch.tensor([[0, 0, 0], [1, 1, 1], [2, 2, 2]])
+    plain = caption_loss(x, x, scale, about, 1.0)
+    memory = Memory(4, 4)
+    assert caption_loss(x, x, scale, about, 1.0, memory) == plain
+    cosines, own = 10 * x @ x.T, torch.eye(3, dtype=torch.bool)
+    memory.add(x, x, about)  # of its own picture nobody is a negative
+    logits = torch.cat([cosines, cosines.masked_fill(own, -1e4)], 1)
+    want = torch.nn.functional.cross_entropy(logits, torch.arange(3))
+    assert caption_loss(x, x, scale, about, 1.0, memory) == pytest.approx(float(want), abs=1e-5)
+    memory.add(x, x, about + 10)
+    more = caption_loss(x, x, scale, about, 1.0, memory)
+    assert len(memory.about) == 4  # the last of the first three, and the other three
+    logits = torch.cat([cosines, cosines[:, 2:].masked_fill(own[:, 2:], -1e4), cosines], 1)
+    want = torch.nn.functional.cross_entropy(logits, torch.arange(3))
+    assert more == pytest.approx(float(want), abs=1e-5)
+    again = Memory(4, 4)
+    again.restore(memory.state())
+    assert caption_loss(x, x, scale, about, 1.0, again) == more
+
+
+def test_teachers_soften_the_labels_and_run_resumes(base):
+    teacher = train.prepare(tiny("teacher"), base)
+    teacher.run_epoch()
+    teacher.save()
+    config = tiny("pupil", teachers=["runs/teacher/last.pt"], caption_memory=64)
+    pupil = train.prepare(config, base)
+    plain = teacher.scenes.target
+    soft = pupil.scenes.target
+    known = plain.sum(1) > 0
+    assert torch.allclose(soft[known].sum(1), torch.ones(int(known.sum())), atol=1e-4)
+    assert not soft[~known].any()
+    assert (soft[known] * plain[known]).sum(1).min() >= 0.5
+    assert (soft[known] * plain[known]).sum(1).max() < 0.999
+    assert not soft[~pupil.scenes.allowed].any()
+    pupil.run_epoch()
+    pupil.save()
+    again = train.prepare(config, base)
+    assert same(again.state()["memory"], pupil.state()["memory"])
+    assert len(again.memory.about) > 0
+    with pytest.raises(DataError, match="nowhere"):
+        train.prepare(tiny("orphan", teachers=["runs/nowhere/last.pt"]), base)
 
 
 def test_geometric_keeps_the_picture_inside_and_has_eight_orientations():

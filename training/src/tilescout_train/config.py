@@ -25,6 +25,8 @@ class Config:
     model_id: str = "tilescout-aerial-2"  # of the exported folder
     model_title: str = "Tilescout aerial scenes, second model"
     init: str = ""  # checkpoint whose weights (raw and EMA) the run starts from
+    teachers: tuple[str, ...] = ()  # checkpoints whose mean opinion joins the labels
+    teacher_share: float = 0.5  # weight of that opinion, the label has the rest
 
     # data
     scenes: str = "../../shared/data/scenes"
@@ -56,10 +58,12 @@ class Config:
     label_smoothing: float = 0.1
     caption_weight: float = 0.4
     same_class_weight: float = 1.0  # weight of same-class negatives in the caption loss
+    caption_memory: int = 0  # pairs of earlier batches that are further negatives
     hard_captions: bool = True  # a caption of another picture of the class is one more negative
 
     # augmentation
     crop_area: float = 0.5
+    crop_area_late: float = 0.0  # once no batch is mixed any more; 0: as before
     mix_probability: float = 0.5  # of a batch being mixed up or cut and mixed
     mosaic_share: float = 0.3  # of the mixed batches: quarters of four pictures side by side
     mix_off: float = 0.8  # share of the run after which no batch is mixed
@@ -85,6 +89,9 @@ class Config:
             (len(self.widths) == len(self.blocks), "widths and blocks must have one entry a stage"),
             (self.text_width % self.text_heads == 0, "text_width must be divisible by text_heads"),
             (0 < self.crop_area <= 1, "crop_area must lie in 0..1"),
+            (0 <= self.crop_area_late <= 1, "crop_area_late must lie in 0..1"),
+            (0 <= self.teacher_share <= 1, "teacher_share must lie in 0..1"),
+            (self.caption_memory >= 0, "caption_memory must not be negative"),
             (bool(self.sizes) and self.sizes[0][0] == 0, "sizes must start at share 0"),
             (0 <= self.label_smoothing < 1, "label_smoothing must lie in 0..1"),
             (0 < self.same_class_weight <= 1, "same_class_weight must lie in 0..1"),

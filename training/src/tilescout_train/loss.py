@@ -24,22 +24,67 @@ def class_loss(logits: Tensor, target: Tensor, allowed: Tensor, smoothing: float
     return -(soft * log_p.masked_fill(~allowed, 0)).sum(1).mean()
 
 
+class Memory:
+    """Pairs of picture and sentence of the last batches, as further negatives.
+
+    Their embeddings are those of the weights of then, which drift slowly (cross-batch memory, Wang
+    et al., CVPR 2020): a batch of 128 holds four pictures of a class, the memory a hundred.
+    """
+
+    def __init__(self, size: int, dimension: int) -> None:
+        """Starts empty; size 0 keeps nothing."""
+        self.size = size
+        self.images = torch.zeros(0, dimension)
+        self.texts = torch.zeros(0, dimension)
+        self.about = torch.zeros(0, 3, dtype=torch.int64)  # picture, class, sentence
+
+    def add(self, images: Tensor, texts: Tensor, about: Tensor) -> None:
+        """Take in pairs [N, D], [N, D] with about [N, 3]; the oldest go."""
+        if not self.size:
+            return
+        device = images.device
+        self.images, self.texts, self.about = (
+            torch.cat([old.to(device), new.detach().to(device)])[-self.size :]
+            for old, new in (
+                (self.images, images), (self.texts, texts), (self.about, about)
+            )
+        )
+
+    def state(self) -> list[Tensor]:
+        """What a checkpoint keeps."""
+        return [self.images, self.texts, self.about]
+
+    def restore(self, state: list[Tensor]) -> None:
+        """Go on from a checkpoint."""
+        self.images, self.texts, self.about = (t[-self.size :] if self.size else t[:0]
+                                               for t in state)
+
+
 def caption_loss(
-    images: Tensor, texts: Tensor, scale: Tensor, group: Tensor, same: Tensor, same_weight: float
+    images: Tensor, texts: Tensor, scale: Tensor, about: Tensor, same_weight: float,
+    memory: Memory | None = None,
 ) -> Tensor:
     """Symmetric contrastive loss of images [N, D] against texts [M, D], M >= N.
 
-    Text i < N is image i's own caption; the rest are further negatives for the images. Negatives of
-    the same group [M] (class) count with same_weight; pairs in same [M, M] (bool) are one and the
-    same sentence and do not count.
+    Text i < N is image i's own caption; the rest are further negatives for the images, as are the
+    memory's for both. About [M, 3] has each text's picture, class and sentence: negatives of the
+    same class count with same_weight, those of the same picture or sentence do not count.
     """
     n = len(images)
     if n < 2:
         return images.sum() * 0
-    own = torch.eye(n, len(texts), dtype=torch.bool, device=images.device)
-    alike = (group[:n, None] == group[None, :]) & ~own
-    logits = scale * images @ texts.T + alike * math.log(same_weight)
-    logits = logits.masked_fill(same[:n] & ~own, -1e4)
+    other = about
+    rows, columns = images[:0], texts[:0]
+    if memory is not None and len(memory.about):
+        rows, columns, seen = (t.to(images.device) for t in memory.state())
+        other = torch.cat([about, seen])
+    own = torch.eye(n, len(other), dtype=torch.bool, device=images.device)
+    mine = about[:n, None]
+    alike = (mine[..., 1] == other[None, :, 1]) & ~own
+    again = ((mine[..., 0] == other[None, :, 0]) | (mine[..., 2] == other[None, :, 2])) & ~own
+    offset = (alike * math.log(same_weight)).masked_fill(again, -1e4)  # [N, M + memory]
+    by_image = scale * images @ torch.cat([texts, columns]).T + offset
+    kept = torch.cat([torch.arange(n), torch.arange(len(about), len(other))]).to(images.device)
+    by_text = scale * texts[:n] @ torch.cat([images, rows]).T + offset[:, kept]
     target = torch.arange(n, device=images.device)
-    by_text = logits[:, :n].T
-    return (F.cross_entropy(logits, target) + F.cross_entropy(by_text, target)) / 2
+    return (F.cross_entropy(by_image, target) + F.cross_entropy(by_text, target)) / 2

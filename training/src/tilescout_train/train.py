@@ -16,14 +16,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from . import data, evaluate, text
+from . import data, evaluate, teach, text
 from .config import Config, load
 from .data import Scenes
 from .errors import TrainError
-from .loss import caption_loss, class_loss
+from .loss import Memory, caption_loss, class_loss
 from .model import Average, DualEncoder, normalise
 
 CHECKPOINT = "last.pt"
+STALL = 20.0  # seconds of one step that count at most: the rest, the machine was stopped
 
 
 def learning_rate(config: Config, progress: float, warmup: float) -> float:
@@ -51,7 +52,7 @@ class Trainer:
         self.random = torch.Generator().manual_seed(config.seed)
         self.epoch = 0
         self.seconds = 0.0  # spent in training, over all starts of the run
-        self.started = time.monotonic()  # of the current epoch
+        self.memory = Memory(config.caption_memory, config.dimension)
         self.log: list[dict[str, Any]] = []
         self.image_optimiser, self.text_optimiser = self._optimisers()
         self.class_prompts = [
@@ -102,6 +103,7 @@ class Trainer:
             "image_optimiser": self.image_optimiser.state_dict(),
             "text_optimiser": self.text_optimiser.state_dict(),
             "random": self.random.get_state(), "words": self.tokenizer.words,
+            "memory": self.memory.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -113,6 +115,8 @@ class Trainer:
         self.image_optimiser.load_state_dict(state["image_optimiser"])
         self.text_optimiser.load_state_dict(state["text_optimiser"])
         self.random.set_state(state["random"])
+        if "memory" in state:
+            self.memory.restore(state["memory"])
 
     def start_from(self, state: dict[str, Any]) -> None:
         """Take over the weights of another run; words that it did not have start afresh."""
@@ -154,19 +158,17 @@ class Trainer:
         pool = self.by_group[int(self.scenes.group[i])]
         return pool[self._choice(len(pool))]
 
-    @staticmethod
-    def _repeated(about: list[int], ids: list[list[int]]) -> Tensor:
-        """Bool [M, M]: sentences of one picture, or the same words in the same order."""
-        said: dict[tuple[int, ...], int] = {}
-        words = torch.tensor([said.setdefault(tuple(i), len(said)) for i in ids])
-        owner = torch.tensor(about)
-        return (words[:, None] == words[None, :]) | (owner[:, None] == owner[None, :])
+    def _told(self, pictures: list[int], ids: list[list[int]]) -> Tensor:
+        """Int [M, 3]: picture, class and sentence (the same words in the same order)."""
+        groups = self.scenes.group[pictures].tolist()
+        return torch.tensor(
+            [[p, c, hash(tuple(i))] for p, c, i in zip(pictures, groups, ids, strict=True)]
+        )
 
     def progress(self, batch: int, batches: int) -> float:
         """Share of the run that is done, by time where the experiment has a budget of minutes."""
         if self.config.minutes:
-            spent = self.seconds + time.monotonic() - self.started
-            return min(1.0, spent / (60 * self.config.minutes))
+            return min(1.0, self.seconds / (60 * self.config.minutes))
         return (self.epoch + batch / batches) / self.config.epochs
 
     @property
@@ -186,7 +188,8 @@ class Trainer:
     def step(self, rows: Tensor, size: int, mixing: bool) -> dict[str, float]:
         """One update from the pictures with these row numbers."""
         c, g, s = self.config, self.random, self.scenes
-        x = data.geometric(s.pixels[rows], size, c.crop_area, g)
+        area = c.crop_area if mixing else c.crop_area_late or c.crop_area
+        x = data.geometric(s.pixels[rows], size, area, g)
         if c.label_probability:
             x = data.lay_labels(x, self.sheets, c.label_probability, g)
         if c.blank_probability:
@@ -214,11 +217,12 @@ class Trainer:
             pick = torch.tensor(told)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=c.bf16):
                 sentences = self.model.text(self.tokenizer.batch(told_ids).to(self.device))
+            mine, keys = images[pick.to(self.device)], self._told(about, told_ids).to(self.device)
             cap = caption_loss(
-                images[pick.to(self.device)], sentences.float(), self.model.caption_scale(),
-                s.group[about].to(self.device), self._repeated(about, told_ids).to(self.device),
-                c.same_class_weight,
+                mine, sentences.float(), self.model.caption_scale(), keys, c.same_class_weight,
+                self.memory,
             )
+            self.memory.add(mine, sentences[: len(mine)].float(), keys[: len(mine)])
             loss = loss + c.caption_weight * cap
             parts["caption"] = float(cap.detach())
         self.image_optimiser.zero_grad(set_to_none=True)
@@ -243,11 +247,11 @@ class Trainer:
         batches = [b for b in order.split(c.batch - painted) if len(b) >= 2]
         sums: dict[str, list[float]] = {}
         self.model.train()
-        self.started = time.monotonic()
         size = c.size_at(self.progress(0, len(batches)))
         mixing = self.progress(0, len(batches)) < c.mix_off
         warmup = c.warmup * 0.01 if c.minutes else c.warmup / c.epochs
-        share, done, pictures = 0.0, 0, 0
+        share, done, pictures, before = 0.0, 0, 0, self.seconds
+        last = time.monotonic()
         bar = tqdm(batches, desc=f"epoch {self.epoch + 1} @{size}", disable=None)
         for i, rows in enumerate(bar):
             progress = self.progress(i, len(batches))
@@ -265,12 +269,14 @@ class Trainer:
             for k, v in self.step(rows, size, mixing).items():
                 sums.setdefault(k, []).append(v)
             done, pictures = done + 1, pictures + len(rows)
-        seconds = time.monotonic() - self.started
-        self.seconds += seconds
+            now = time.monotonic()
+            self.seconds += min(now - last, STALL)
+            last = now
+        seconds = self.seconds - before
         self.epoch += 1
         return {
             "epoch": self.epoch, "size": size, "seconds": round(seconds, 1),
-            "batches": done, "images_per_second": round(pictures / seconds, 1),
+            "batches": done, "images_per_second": round(pictures / max(seconds, 1e-9), 1),
             "scale": round(float(self.model.scale().detach()), 2),
             "caption_scale": round(float(self.model.caption_scale().detach()), 2),
             "lr": round(c.lr * share, 5),
@@ -290,7 +296,7 @@ class Trainer:
 def prepare(config: Config, base: Path) -> Trainer:
     """Load data and vocabulary and build the trainer; resumes when the run has a checkpoint."""
     concepts, aliases = text.load_concepts()
-    scenes = data.load_training(config, concepts, base)
+    scenes = teach.soften(config, concepts, data.load_training(config, concepts, base), base)
     sentences = [s for c in scenes.captions + scenes.extra_captions for s in c]
     tokenizer = text.build_tokenizer(sentences, concepts, aliases, config.context)
     folder = base / "runs" / config.name
